@@ -1,0 +1,25 @@
+# Every target sets up .venv by itself; a second call finds it there and starts at once.
+PY := .venv/bin/python
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check bench bench-demo install lock
+
+demo: install
+	@$(PY) -m razona demo
+
+test: install
+	@$(PY) -m pytest -q
+
+check: install
+	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m pyright && $(PY) -m pytest -q -m "not slow and not gpu and not network"
+
+bench: bench-demo
+
+bench-demo: install
+	@$(PY) benchmarks/demo.py
+
+install:
+	@scripts/install.sh
+
+lock: install
+	@$(PY) scripts/lock.py

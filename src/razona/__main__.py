@@ -1,0 +1,5 @@
+"""`python -m razona` is `razona`."""
+
+from razona.cli.main import main
+
+main()

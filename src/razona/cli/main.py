@@ -1,0 +1,46 @@
+"""`razona`: the verbs, and how a mistake is told."""
+
+import os
+import sys
+
+import typer
+
+from razona import __version__
+from razona.cli import base, demo, report, tasks, train
+from razona.core.errors import RazonaError
+
+app = typer.Typer(
+    name="razona",
+    help="Teach a base language model to reason, with verifiable rewards and GRPO.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command(name="demo")(demo.demo_command)
+app.command(name="train")(train.train_command)
+app.command(name="report")(report.report_command)
+app.command(name="tasks")(tasks.tasks_command)
+app.add_typer(base.app, name="base")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a verb. Exit codes: 0 done, 1 the machine failed or a finding should stop you, 2 a mistake in what was asked."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app()
+    except RazonaError as error:
+        print(f"razona: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("razona: interrupted. A training run goes on from its last checkpoint with --resume.", file=sys.stderr)
+        sys.exit(130)

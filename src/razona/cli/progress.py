@@ -1,0 +1,88 @@
+"""Progress on a terminal, and plain lines where there is none."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from razona.embedded.demo import Watcher
+
+PLAIN_LINE_EVERY = 5
+"""Steps between two lines where the output is not a terminal."""
+
+
+def describe_step(row: Mapping[str, float | None]) -> str:
+    """Give a step's reward, accuracy, length and signal in one short line."""
+    figures = (
+        ("reward", "reward", "{:.2f}"),
+        ("right", "accuracy", "{:.0%}"),
+        ("form", "format_rate", "{:.0%}"),
+        ("tokens", "length", "{:.0f}"),
+        ("groups with signal", "informative_groups", "{:.0%}"),
+    )
+    return "  ".join(
+        f"{label} {pattern.format(row[key])}" for label, key, pattern in figures if row.get(key) is not None
+    )
+
+
+class RichWatcher(Watcher):
+    """Draws a bar per stage; without a terminal, prints a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def _progress(self) -> Progress:
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+        )
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show how many completions of an evaluation are done."""
+        self.console.print(f"Measuring the {title} model: {total:,} completions, all judged by the verifier.")
+        if not self.console.is_terminal:
+            yield lambda done: None
+            return
+        with self._progress() as progress:
+            task = progress.add_task(f"  {title}", total=total, figures="")
+            yield lambda done: progress.advance(task, done)
+
+    @contextmanager
+    def training(self, steps: int) -> Iterator[Callable[[Mapping[str, float | None]], None]]:
+        """Show each step's figures."""
+        self.console.print(f"Training with GRPO: {steps} steps.")
+        if not self.console.is_terminal:
+            yield self._plain(steps)
+            return
+        with self._progress() as progress:
+            task = progress.add_task("  step", total=steps, figures="")
+
+            def on_step(row: Mapping[str, float | None]) -> None:
+                progress.update(task, completed=int(row["step"] or 0), figures=describe_step(row))
+
+            yield on_step
+
+    def _plain(self, steps: int) -> Callable[[Mapping[str, float | None]], None]:
+        def on_step(row: Mapping[str, float | None]) -> None:
+            step = int(row["step"] or 0)
+            if step == 1 or step % PLAIN_LINE_EVERY == 0 or step == steps:
+                self.console.print(f"  step {step:>4}/{steps}  {describe_step(row)}", highlight=False)
+
+        return on_step

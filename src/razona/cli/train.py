@@ -1,0 +1,50 @@
+"""`razona train`: GRPO from a recipe."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from razona.cli.options import JsonOption, OutOption, ResumeOption, SetOption
+
+
+def train_command(
+    recipe_name: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe or a YAML file.")],
+    out: OutOption = None,
+    overrides: SetOption = None,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model with GRPO; writes adapter, metrics, completions, checkpoints and the page."""
+    from rich.console import Console
+
+    from razona.recipe import load
+
+    recipe = load(recipe_name, overrides or [])
+    folder = out or Path("runs") / recipe.name
+    console = Console(stderr=as_json)
+    from razona.cli.progress import RichWatcher
+    from razona.report import write_page
+    from razona.train import train
+
+    with RichWatcher(console).training(recipe.train.steps) as on_step:
+        result = train(recipe, folder, resume=resume, watch=on_step)
+    page = write_page(result.run)
+    if as_json:
+        figures = {
+            "run": str(folder),
+            "steps": result.steps,
+            "seconds": round(result.seconds, 1),
+            "steps_with_signal": result.steps_with_signal,
+            "informative_groups": result.informative_groups,
+            "groups": result.groups,
+        }
+        print(json.dumps(figures, indent=2))
+        return
+    console.print(
+        f"\n{result.steps} steps in {result.seconds:.0f} s. {result.informative_groups} of {result.groups} groups had signal "
+        "(their rewards were not all equal; the others have advantages of zero and teach nothing).",
+        highlight=False,
+    )
+    console.print(f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/", highlight=False)

@@ -1,0 +1,64 @@
+"""What a run ran on: versions, hardware, commit, seeds. Read at the edge, stored beside the results."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("razona", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy")
+
+
+def describe_environment(seeds: Mapping[str, int]) -> dict[str, object]:
+    """Give versions, hardware, git commit and seeds, as `environment.json` holds them."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "hardware": describe_hardware(),
+        "git_commit": _git_commit(),
+        "seeds": dict(seeds),
+    }
+
+
+def describe_hardware() -> dict[str, object]:
+    """Give processor, usable cores, memory and NVIDIA GPUs."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpus": _gpus(),
+        "system": platform.platform(terse=True),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _run(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _gpus() -> list[str]:
+    return [line for line in _run("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines() if line]
+
+
+def _git_commit() -> str | None:
+    return _run("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD") or None

@@ -1,0 +1,48 @@
+"""Every error Razona raises on purpose.
+
+    RazonaError
+    ├── RecipeError   (ValueError)    the recipe or an option asks for something that cannot be
+    ├── DataError     (ValueError)    a data file or row is not what the recipe says it is
+    ├── ModelError    (ValueError)    a model folder or name cannot be used as asked
+    ├── RunFolderError(ValueError)    a run folder is missing, taken or of another run
+    ├── RewardError   (RuntimeError)  a reward function broke its contract
+    └── MachineError  (RuntimeError)  the machine cannot do it: disk, memory, a missing package
+
+The `ValueError` half is the person's to mend and ends a command with exit code 2; the `RuntimeError`
+half is the machine's and ends it with 1. A message says where, what was given, what was expected and
+what to do.
+"""
+
+
+class RazonaError(Exception):
+    """Base of every error below."""
+
+    exit_code = 2
+
+
+class RecipeError(RazonaError, ValueError):
+    """The recipe, or a `--set`, asks for something that cannot be."""
+
+
+class DataError(RazonaError, ValueError):
+    """A data set, or a row of it, is not what the recipe says it is."""
+
+
+class ModelError(RazonaError, ValueError):
+    """A model name or folder cannot be used as asked."""
+
+
+class RunFolderError(RazonaError, ValueError):
+    """A run folder is missing, in use, or belongs to something else."""
+
+
+class RewardError(RazonaError, RuntimeError):
+    """A reward function raised, or returned something that is not one number or None a row."""
+
+    exit_code = 1
+
+
+class MachineError(RazonaError, RuntimeError):
+    """The machine cannot do what was asked: no disk space, no memory, a package is missing."""
+
+    exit_code = 1

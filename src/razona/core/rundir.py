@@ -1,0 +1,117 @@
+"""The one map of a run folder: every path a run writes is named here and nowhere else."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from razona.core.errors import RunFolderError
+from razona.core.files import append_jsonl, read_jsonl, write_jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The folder of one run and the places in it."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, as YAML."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, hardware, git commit, seeds."""
+        return self.root / "environment.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Counts and hashes of the data."""
+        return self.root / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row a step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The trainer's checkpoints, `checkpoint-<step>` each."""
+        return self.root / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        """The trained adapter, or the whole model where the run trained no adapter."""
+        return self.root / "adapter"
+
+    @property
+    def summary(self) -> Path:
+        """The comparison of base and tuned, in numbers."""
+        return self.root / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        """The page of the run."""
+        return self.root / "report.html"
+
+    def completions(self, step: int) -> Path:
+        """The completions sampled for one step, with their verdicts and reward receipts."""
+        return self.root / "completions" / f"step-{step:06d}.jsonl"
+
+    def completion_steps(self) -> list[int]:
+        """The steps whose completions are stored, in order."""
+        return sorted(int(path.stem.removeprefix("step-")) for path in (self.root / "completions").glob("step-*.jsonl"))
+
+    def evaluation(self, name: str) -> Path:
+        """The figures of one evaluation, for example `base` or `tuned`."""
+        return self.root / "evaluations" / f"{name}.json"
+
+    def evaluation_completions(self, name: str) -> Path:
+        """Every completion and verdict of one evaluation."""
+        return self.root / "evaluations" / f"{name}.jsonl"
+
+    def append_step(self, row: dict) -> None:
+        """Add one step's metrics."""
+        append_jsonl(self.metrics, row)
+
+    def read_steps(self) -> list[dict]:
+        """Give the metrics rows in step order; empty where there are none yet."""
+        return list(read_jsonl(self.metrics)) if self.metrics.exists() else []
+
+    def forget_steps_after(self, step: int) -> None:
+        """Drop metrics and completions of steps later than `step`: a resumed run will write them again."""
+        if self.metrics.exists():
+            write_jsonl(self.metrics, [row for row in self.read_steps() if row["step"] <= step])
+        for later in self.completion_steps():
+            if later > step:
+                self.completions(later).unlink()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process.
+
+        Raises:
+            RunFolderError: another live process holds it. The lock dies with its process, so a crash
+                leaves nothing to clean up.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self.root / ".lock"
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise RunFolderError(
+                    f"{self.root} is in use by a live run (process {file.read().strip() or 'unknown'}). "
+                    "Wait for it, stop it, or give this run another folder with --out."
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)

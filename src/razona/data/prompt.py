@@ -1,0 +1,41 @@
+"""From a problem to the text that is fed in."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from razona.core.nouns import Problem
+from razona.recipe import PromptSection
+from razona.verify import Tags
+
+
+def tags_of(section: PromptSection) -> Tags:
+    """Give the recipe's four marks."""
+    return Tags(
+        working_open=section.working_open,
+        working_close=section.working_close,
+        solution_open=section.solution_open,
+        solution_close=section.solution_close,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptWriter:
+    """Writes prompts in the recipe's form with a tokenizer's chat template."""
+
+    section: PromptSection
+    tokenizer: PreTrainedTokenizerBase
+
+    def write(self, problem: Problem) -> str:
+        """Render system text and question, and open the working: the completion starts inside it."""
+        messages = [{"role": "user", "content": problem.question}]
+        system = self.section.system_text()
+        if system:
+            messages.insert(0, {"role": "system", "content": system})
+        rendered = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert isinstance(rendered, str)
+        return rendered if rendered.rstrip().endswith(self.section.working_open) else rendered + self.section.working_open
+
+    def count_tokens(self, prompts: list[str]) -> list[int]:
+        """Give the number of tokens of each prompt."""
+        return [len(ids) for ids in self.tokenizer(prompts, add_special_tokens=False)["input_ids"]]

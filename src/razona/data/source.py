@@ -1,0 +1,114 @@
+"""Problems from wherever the recipe says: our generators, a file, the hub."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from razona import tasks
+from razona.core.errors import DataError
+from razona.core.nouns import Problem
+from razona.recipe import DataSection
+
+TASKS = "tasks"
+
+
+def load_problems(section: DataSection, *, count: int, seed: int, split: str = "train") -> list[Problem]:
+    """Give up to `count` problems of the recipe's source, in an order that depends on the seed alone.
+
+    Args:
+        count: how many the run can use; generators give exactly that many, a file at most what it holds.
+        split: of the generators: `train`, `evaluation` or `ood`. Files and hub data sets have `data.split`.
+
+    Raises:
+        DataError: the file, the data set or the named column is not there, or a row has no target.
+    """
+    limit = count if section.max_problems is None else min(count, section.max_problems)
+    if section.source == TASKS:
+        return tasks.distinct_problems(
+            split, limit, seed=seed, families=list(section.families), levels=list(section.levels)
+        )
+    rows = list(_read_file(Path(section.source)) if Path(section.source).suffix else _read_hub(section))
+    if not rows:
+        raise DataError(f"data.source = {section.source} holds no rows; expected at least one problem")
+    question = _column(section.question_column, rows[0], "data.question_column", section.source)
+    target = _column(section.target_column, rows[0], "data.target_column", section.source)
+    return [_problem(row, number, question, target, section) for number, row in enumerate(rows[:limit], start=1)]
+
+
+def _read_file(path: Path) -> Iterable[Mapping[str, object]]:
+    if not path.is_file():
+        raise DataError(
+            f"data.source = {path}: there is no such file (looked in {path.parent.resolve()}). "
+            "Give a .jsonl, .csv or .parquet file, a hub data set, or `tasks`."
+        )
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise DataError(f"data.source = {path}: expected a .jsonl, .csv or .parquet file, got {path.suffix}")
+    from datasets import load_dataset
+
+    loaded = load_dataset(path.suffix[1:], data_files=str(path), split="train")
+    return [dict(row) for row in loaded]
+
+
+def _read_jsonl(path: Path) -> list[Mapping[str, object]]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number}: expected an object with named columns, got {type(row).__name__}")
+        rows.append(row)
+    return rows
+
+
+def _read_hub(section: DataSection) -> list[Mapping[str, object]]:
+    from datasets import load_dataset
+
+    try:
+        loaded = load_dataset(section.source, section.config, split=section.split)
+    except Exception as error:
+        # The hub client has no common error class: names, network, credentials and formats all differ.
+        raise DataError(
+            f"data.source = {section.source} cannot be loaded from the hub: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''} Without network, point it at a local copy: "
+            "--set data.source=FILE.jsonl"
+        ) from error
+    return [dict(row) for row in loaded]
+
+
+def _column(wanted: str | Sequence[str], row: Mapping[str, object], key: str, source: str) -> str:
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        if name in row:
+            return name
+    raise DataError(
+        f"{key} = {wanted if isinstance(wanted, str) else ' or '.join(names)}: {source} has no such column; "
+        f"its columns are {', '.join(row)}. Name the right one with --set {key}=NAME"
+    )
+
+
+def _problem(row: Mapping[str, object], number: int, question: str, target: str, section: DataSection) -> Problem:
+    for name in (question, target):
+        if row.get(name) in (None, ""):
+            raise DataError(
+                f"{section.source}, row {number}: column {name!r} is empty; every problem needs a question and a target"
+            )
+    truth = str(row[target])
+    return Problem(
+        id=str(row.get("id", f"row-{number:06d}")),
+        question=_question_text(row[question]),
+        target=truth.rsplit("####", 1)[-1].strip(),  # GSM8K writes the working, then `#### target`
+        family=Path(section.source).stem,
+    )
+
+
+def _question_text(value: object) -> str:
+    """Give the question of a plain column, or of the last message where the column holds a conversation."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        return str(value[-1].get("content", ""))
+    return str(value)

@@ -1,0 +1,171 @@
+"""The whole loop: measure the base, train it, measure it again, say what changed."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from razona.core.environment import describe_hardware
+from razona.core.files import write_json
+from razona.core.rundir import RunDir
+from razona.evaluate.compare import by_family, compare, examples, paragraph
+from razona.evaluate.plan import TRAINING_PROMPT, Plan, Sides, comparison, store
+from razona.models.load import Policy, load_policy, load_tuned
+from razona.recipe import Recipe
+from razona.report import write_page
+from razona.train import train
+
+PAGE_EVERY_S = 30.0
+"""Seconds between two live versions of the page."""
+
+
+class Watcher:
+    """What the demo tells while it runs; the command line hands in one that draws."""
+
+    def stage(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Open a stage of `total` completions; the function it gives takes how many more are done."""
+        return nullcontext(lambda done: None)
+
+    def training(self, steps: int) -> AbstractContextManager[Callable[[Mapping[str, float | None]], None]]:
+        """Open the training stage; the function it gives takes each step's metrics row."""
+        return nullcontext(lambda row: None)
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap under `stage`."""
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self.started, 1)
+        self.started = now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One policy on the held-out and on the harder problems."""
+
+    held_out: Sides
+    ood: Sides
+
+
+def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | None = None) -> dict[str, object]:
+    """Evaluate the base, train it, evaluate the result on the same problems, and write summary and page.
+
+    Args:
+        out: the run folder. A finished or broken run that is there is kept beside it as `<out>.previous`.
+        resume: go on with the training in `out` from its last checkpoint.
+
+    Returns:
+        What `summary.json` holds.
+    """
+    watcher = watcher or Watcher()
+    run = RunDir(out)
+    if not resume:
+        keep_previous(run)
+    watch = Stopwatch()
+    base_policy = load_policy(recipe.model)
+    base, base_prompts = _measure_base(recipe, base_policy, watcher)
+    watch.lap("evaluate_base")
+    with watcher.training(recipe.train.steps) as on_step:
+        result = train(recipe, out, resume=resume, watch=_LivePage(run, on_step))
+    watch.lap("train")
+    store_sides(run, "base", base, recipe)
+    tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "tuned")
+    store_sides(run, "tuned", tuned, recipe)
+    watch.lap("evaluate_tuned")
+    summary = summarise(recipe, base, tuned, base_prompts)
+    summary["steps"] = result.steps
+    summary["groups"] = {"informative": result.informative_groups, "all": result.groups}
+    summary["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
+    write_json(run.summary, summary)
+    write_page(run)
+    return summary
+
+
+def keep_previous(run: RunDir) -> None:
+    """Move a run that is in the way to `<folder>.previous`; refuse while it is live."""
+    if not run.root.exists():
+        return
+    with run.lock():
+        previous = run.root.with_name(run.root.name + ".previous")
+        shutil.rmtree(previous, ignore_errors=True)
+        run.root.rename(previous)
+
+
+def _measure_base(recipe: Recipe, policy: Policy, watcher: Watcher) -> tuple[Measured, dict[str, dict[str, float]]]:
+    plan = Plan(recipe=recipe)
+    with watcher.stage("base", plan.num_completions(with_prompts=True)) as on_batch:
+        plan = Plan(recipe=recipe, on_batch=on_batch)
+        base = Measured(
+            held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution())
+        )
+        return base, plan.run_prompts(policy, plan.held_out())
+
+
+def _measure(recipe: Recipe, policy: Policy, watcher: Watcher, title: str) -> Measured:
+    with watcher.stage(title, Plan(recipe=recipe).num_completions(with_prompts=False)) as on_batch:
+        plan = Plan(recipe=recipe, on_batch=on_batch)
+        return Measured(
+            held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution())
+        )
+
+
+def store_sides(run: RunDir, name: str, measured: Measured, recipe: Recipe) -> None:
+    """Write a policy's figures and completions on both sets of problems."""
+    section = recipe.evaluate
+    store(run, name, measured.held_out, section.samples, section.temperature)
+    store(run, f"{name}_ood", measured.ood, section.samples, section.temperature)
+
+
+def summarise(
+    recipe: Recipe, base: Measured, tuned: Measured, base_prompts: Mapping[str, Mapping[str, float]]
+) -> dict[str, object]:
+    """Give what `summary.json` holds, times and steps apart."""
+    k = recipe.evaluate.samples
+    held_out, ood = comparison(base.held_out, tuned.held_out, k), comparison(base.ood, tuned.ood, k)
+    figures = compare(held_out)
+    training = figures["base"]
+    assert isinstance(training, dict)
+    prompts = {
+        TRAINING_PROMPT: {
+            "sampled": training["pass_at_1"],
+            "sampled_ci95": training["ci95"]["pass_at_1"],
+            "greedy": training["greedy"],
+            "greedy_ci95": training["ci95"]["greedy"],
+            "n": training["n"],
+        },
+        **base_prompts,
+    }
+    summary = {
+        "recipe": recipe.name,
+        "model": recipe.model.name,
+        "seed": recipe.train.seed,
+        **figures,
+        "ood": compare(ood),
+        "base_prompts": prompts,
+        "families": by_family(held_out),
+        "examples": examples(held_out),
+        "hardware": describe_hardware(),
+    }
+    return {**summary, "paragraph": paragraph(summary)}
+
+
+class _LivePage:
+    """Passes each step on and rewrites the run's page now and then."""
+
+    def __init__(self, run: RunDir, on_step: Callable[[Mapping[str, float | None]], None]) -> None:
+        self.run, self.on_step = run, on_step
+        self.written_at = time.monotonic()
+
+    def __call__(self, row: Mapping[str, float | None]) -> None:
+        self.on_step(row)
+        if time.monotonic() - self.written_at > PAGE_EVERY_S:
+            write_page(self.run)
+            self.written_at = time.monotonic()

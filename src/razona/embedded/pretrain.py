@@ -1,0 +1,136 @@
+"""Pretraining the embedded base model from nothing, on the project's own text, deterministically."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from razona.embedded.corpus import documents
+
+DOCUMENTS_PER_SHARD = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainSettings:
+    """What a build is made of; two builds with equal settings on equal hardware give equal weights."""
+
+    seed: int = 0
+    steps: int = 4_200
+    """Optimizer updates."""
+    sequences_per_step: int = 16
+    sequence_tokens: int = 160
+    """Tokens a sequence: documents one after the other, each followed by the end-of-text mark."""
+    hidden_size: int = 192
+    layers: int = 4
+    heads: int = 6
+    key_value_heads: int = 2
+    head_dim: int = 32
+    mlp_size: int = 640
+    learning_rate: float = 2.5e-3
+    """AdamW's peak."""
+    weight_decay: float = 0.05
+    warmup_steps: int = 100
+    decay_share: float = 0.3
+    """Share of the steps, at the end, over which the learning rate falls to nothing."""
+    vocabulary_size: int = 1024
+    tokenizer_documents: int = 20_000
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that one optimizer update reads."""
+        return self.sequences_per_step * self.sequence_tokens
+
+
+def make_model(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """Give a Qwen3 with random weights, tied embeddings, and the ids of this tokenizer."""
+    torch.manual_seed(settings.seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.mlp_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.key_value_heads,
+        head_dim=settings.head_dim,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    config.dtype = torch.float32
+    return Qwen3ForCausalLM(config)
+
+
+class TokenStream:
+    """The corpus as one endless row of token ids, made shard by shard."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self.tokenizer, self.seed = tokenizer, seed
+        self.next_document = 0
+        self.buffer = np.empty(0, dtype=np.int64)
+
+    def take(self, count: int) -> np.ndarray:
+        """Give the next `count` token ids."""
+        while len(self.buffer) < count:
+            texts = list(documents(self.seed, self.next_document, DOCUMENTS_PER_SHARD))
+            self.next_document += len(texts)
+            end = self.tokenizer.eos_token_id
+            encoded = self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            shard = np.concatenate([np.array([*encoding.ids, end]) for encoding in encoded])
+            self.buffer = np.concatenate([self.buffer, shard])
+        taken, self.buffer = self.buffer[:count], self.buffer[count:]
+        return taken
+
+
+def learning_rate_share(step: int, settings: PretrainSettings) -> float:
+    """Give the learning rate as a share of its peak: a linear rise, a plateau, a linear fall over the last 30 %."""
+    rise = (step + 1) / settings.warmup_steps
+    fall = (settings.steps - step) / (settings.decay_share * settings.steps)
+    return min(1.0, rise, fall)
+
+
+def make_optimizer(model: Qwen3ForCausalLM, settings: PretrainSettings) -> torch.optim.AdamW:
+    """Give AdamW, with weight decay on the matrices only."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim != 2]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+
+
+def pretrain(
+    model: Qwen3ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: PretrainSettings,
+    *,
+    should_stop: Callable[[int, float], bool],
+    on_step: Callable[[int, float, float], None],
+) -> int:
+    """Train `model` in place on the corpus; give the number of optimizer updates made.
+
+    Args:
+        should_stop: called with (step, seconds since the start) before each update.
+        on_step: called with (updates made, loss in nats per token, seconds since the start).
+    """
+    optimizer = make_optimizer(model, settings)
+    stream = TokenStream(tokenizer, settings.seed)
+    model.train()
+    started = time.monotonic()
+    for step in range(settings.steps):
+        if should_stop(step, time.monotonic() - started):
+            return step
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * learning_rate_share(step, settings)
+        tokens = torch.from_numpy(stream.take(settings.tokens_per_step))
+        batch = tokens.view(settings.sequences_per_step, settings.sequence_tokens)
+        logits = model(batch, use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        on_step(step + 1, loss.item(), time.monotonic() - started)
+    return settings.steps

@@ -1,0 +1,140 @@
+"""The policy, its tokenizer and its adapter, from the recipe."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from razona.core.errors import ModelError
+from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
+from razona.recipe import LoraSection, ModelSection
+
+EMBEDDED = "embedded"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A model to be trained or evaluated, and the tokenizer that belongs to it."""
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+
+
+def embedded_folder() -> Path:
+    """Give the folder of the base model that ships with Razona."""
+    return Path(str(files("razona.models") / "embedded"))
+
+
+def resolve(name: str) -> str:
+    """Give what transformers loads: the embedded model's folder for `embedded`, else the name itself.
+
+    Raises:
+        ModelError: a folder that is not there, or holds no model or no tokenizer.
+    """
+    path = embedded_folder() if name == EMBEDDED else Path(name)
+    if not path.is_dir():
+        if name.startswith(("/", "./", "../", "~")) or path.exists():
+            raise ModelError(f"model.name = {name}: there is no such folder. Give `embedded`, a model folder or a hub name.")
+        return name
+    present = sorted(entry.name for entry in path.iterdir())
+    listing = ", ".join(present[:12]) or "nothing"
+    if "config.json" not in present:
+        raise ModelError(
+            f"model.name = {name}: the folder holds no config.json (it holds {listing}). "
+            "Give the folder that save_pretrained() wrote."
+        )
+    if not any(file in present for file in TOKENIZER_FILES):
+        raise ModelError(
+            f"model.name = {name}: the folder holds a model but no tokenizer (it holds {listing}; expected one of "
+            f"{', '.join(TOKENIZER_FILES)}). Save it there with tokenizer.save_pretrained({str(path)!r})."
+        )
+    return str(path)
+
+
+def _dtype(section: ModelSection) -> torch.dtype:
+    if section.dtype != "auto":
+        return getattr(torch, section.dtype)
+    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
+    """Load the tokenizer, give it a padding token and, where it has none, the plain chat template.
+
+    Raises:
+        ModelError: it cannot be found or has no end-of-text token.
+    """
+    source = resolve(section.name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=section.revision, trust_remote_code=section.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(_cannot_load("tokenizer", section, error)) from error
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"model.name = {section.name}: its tokenizer has no end-of-text token, so completions never end")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def load_policy(section: ModelSection) -> Policy:
+    """Load model and tokenizer by hub name, folder, or `embedded`; weights from safetensors only.
+
+    Raises:
+        ModelError: it cannot be found, read or reached.
+    """
+    tokenizer = load_tokenizer(section)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            resolve(section.name),
+            revision=section.revision,
+            dtype=_dtype(section),
+            trust_remote_code=section.trust_remote_code,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(_cannot_load("model", section, error)) from error
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    return Policy(model=model, tokenizer=tokenizer, name=section.name)
+
+
+def load_tuned(section: ModelSection, adapter: Path) -> Policy:
+    """Load what a run trained: an adapter upon its base, or a whole model.
+
+    Raises:
+        ModelError: `adapter` holds neither.
+    """
+    if (adapter / "adapter_config.json").exists():
+        base = load_policy(section)
+        return Policy(model=PeftModel.from_pretrained(base.model, str(adapter)), tokenizer=base.tokenizer, name=str(adapter))
+    return load_policy(section.model_copy(update={"name": str(adapter)}))
+
+
+def lora_config(section: LoraSection) -> LoraConfig:
+    """Give PEFT's configuration for the recipe's adapter."""
+    targets = section.target_modules
+    return LoraConfig(
+        r=section.rank,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _cannot_load(what: str, section: ModelSection, error: Exception) -> str:
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"the {what} of model.name = {section.name} cannot be loaded: {first_line} "
+        "Expected `embedded`, a folder written by save_pretrained(), or a hub name that this machine can reach "
+        "(a gated one needs `hf auth login`)."
+    )

@@ -1,0 +1,119 @@
+"""What must fit together in a recipe: one small function a rule, each with the numbers and the way out."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from razona.core.errors import RecipeError
+
+MAX_SUGGESTIONS = 6
+"""Values that fit, as many as a message names."""
+MAX_DIVISOR = 65_536
+"""Where the search for values that fit ends."""
+_PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
+
+
+def fill_placeholders(template: str, values: Mapping[str, str]) -> str:
+    r"""Replace each `{name}` by its value, and each `{{name}}` by the literal `{name}`.
+
+    Other braces, as in `\boxed{...}`, stay as they are.
+
+    Raises:
+        RecipeError: a `{name}` that has no value.
+
+    >>> fill_placeholders("Answer in {solution_open}, not in {{x}}.", {"solution_open": "<a>"})
+    'Answer in <a>, not in {x}.'
+    """
+    unknown = [name for _, name in _PLACEHOLDER.findall(template) if name and name not in values]
+    if unknown:
+        raise RecipeError(
+            f"prompt.system holds {{{unknown[0]}}}, which nothing fills; the placeholders are "
+            f"{', '.join(f'{{{name}}}' for name in values)}. Write {{{{{unknown[0]}}}}} for these very characters."
+        )
+    return _PLACEHOLDER.sub(lambda found: f"{{{found[1]}}}" if found[1] else values[found[2]], template)
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Refuse a prompt form in which one mark could be taken for another."""
+    keys = list(tags)
+    for number, key in enumerate(keys):
+        twin = next((other for other in keys[:number] if tags[other] == tags[key]), None)
+        if twin is not None:
+            raise RecipeError(
+                f"prompt.{key} and prompt.{twin} are both {tags[key]!r}; the four tags must differ. Change one of them."
+            )
+
+
+def check_component_names(names: Sequence[str]) -> None:
+    """Refuse the same reward twice: its two parts could not be told apart in a receipt."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RecipeError(
+            f"rewards.components names {', '.join(twice)} more than once. Keep one of each, with the weights added."
+        )
+
+
+def check_soundness(mix: str, weights: Mapping[str, float]) -> None:
+    """Refuse a mix in which a wrong completion could be paid as much as a correct one.
+
+    Args:
+        mix: `sum` is never refused.
+        weights: component name -> weight. It is taken for granted that each component is between 0 and 1.
+    """
+    if mix != "sound":
+        return
+    if "correct" not in weights:
+        raise RecipeError(
+            f"rewards.mix = sound, and rewards.components has no `correct` (it has {', '.join(weights)}), so nothing "
+            "pays for being right. Add {name: correct}, or set rewards.mix: sum."
+        )
+    others = {name: weight for name, weight in weights.items() if name != "correct"}
+    if sum(others.values()) < weights["correct"]:
+        return
+    listed = ", ".join(f"{name} {weight:g}" for name, weight in others.items())
+    raise RecipeError(
+        f"rewards.mix = sound, and in rewards.components the weights beside `correct` add up to "
+        f"{sum(others.values()):g} ({listed}), not less than the "
+        f"{weights['correct']:g} of `correct`, so a wrong completion could be paid as much as a correct one. "
+        f"Lower them below {weights['correct']:g} together, or set rewards.mix: sum."
+    )
+
+
+def check_step_size(group_size: int, completions_per_step: int) -> None:
+    """Refuse a step that would cut a group in two."""
+    if completions_per_step % group_size == 0:
+        return
+    whole_groups = max(1, round(completions_per_step / group_size))
+    raise RecipeError(
+        f"train.completions_per_step = {completions_per_step} is not a multiple of "
+        f"rollout.group_size = {group_size}, so one group would be split over two steps. "
+        f"Set rollout.group_size to one of {_nearest_divisors(completions_per_step, group_size, smallest=2)}, "
+        f"or train.completions_per_step to {group_size * whole_groups}."
+    )
+
+
+def check_microbatch_size(microbatch_size: int, completions_per_step: int) -> None:
+    """Refuse microbatches that do not add up to a step."""
+    if completions_per_step % microbatch_size == 0:
+        return
+    raise RecipeError(
+        f"train.microbatch_size = {microbatch_size} does not divide train.completions_per_step = "
+        f"{completions_per_step}, so the last backward pass of a step would be short. Set train.microbatch_size "
+        f"to one of {_nearest_divisors(completions_per_step, microbatch_size, smallest=1)}."
+    )
+
+
+def check_families(source: str, families: Sequence[str]) -> None:
+    """Refuse families of generators where the problems come from elsewhere: they would choose nothing."""
+    if not families or source == "tasks":
+        return
+    raise RecipeError(
+        f"data.families = [{', '.join(families)}] chooses among the generators, and data.source = {source} is none. "
+        "Set data.families: [], or data.source: tasks."
+    )
+
+
+def _nearest_divisors(number: int, wanted: int, *, smallest: int) -> list[int]:
+    candidates = (*range(smallest, min(number, MAX_DIVISOR)), number)
+    divisors = [divisor for divisor in candidates if number % divisor == 0]
+    nearest = sorted(divisors, key=lambda divisor: max(divisor / wanted, wanted / divisor))
+    return sorted(nearest[:MAX_SUGGESTIONS])

@@ -1,0 +1,124 @@
+"""TRL's GRPO trainer, with every completion and its receipt stored."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOTrainer
+
+from razona.core.errors import MachineError
+from razona.core.files import write_jsonl
+from razona.core.rundir import RunDir
+from razona.rewards import Mix
+from razona.rewards.mix import parts_row
+from razona.train.metrics import step_metrics
+
+NAMES_OF_TRL = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate", "entropy": "entropy", "kl": "kl"}
+"""TRL's name of a logged figure -> ours. All other figures of a step are counted from its stored rows."""
+
+
+class Trainer(GRPOTrainer):
+    """GRPOTrainer that keeps what it samples.
+
+    Sampling, advantages and loss are TRL's own code. After each generation the completions are written to the
+    run folder with verdict, receipt and advantage, and the step's figures are counted from those rows.
+    """
+
+    def __init__(self, *, run: RunDir, mix: Mix, **kwargs: object) -> None:
+        super().__init__(reward_funcs=mix, **kwargs)  # pyright: ignore[reportArgumentType]
+        self.run, self.mix = run, mix
+        self.step_figures: dict[str, float | None] = {}
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
+        output = super()._generate_and_score_completions(inputs)
+        if not self.model.training:
+            return output
+        step = self.state.global_step + 1
+        rows = self._rows(step, inputs, output)
+        write_jsonl(self.run.completions(step), rows)
+        self.step_figures = step_metrics(rows, self.num_generations, self.mix.tags)
+        return output
+
+    def _rows(self, step: int, inputs: Sequence[Mapping], output: Mapping[str, torch.Tensor]) -> list[dict]:
+        """Put together what is stored of each completion, in the order of the groups."""
+        lengths = output["completion_mask"].sum(dim=1).tolist()
+        last_ids = [ids[max(0, length - 1)].item() for ids, length in zip(output["completion_ids"], lengths, strict=True)]
+        texts = list(self._logs["completion"])[-len(inputs) :]
+        rows = []
+        for place, problem in enumerate(inputs):
+            rows.append(
+                {
+                    "step": step,
+                    "group": place // self.num_generations,
+                    "problem_id": problem["problem_id"],
+                    "family": problem["family"],
+                    "question": problem["question"],
+                    "target": problem["target"],
+                    "prompt": problem["prompt"],
+                    "completion": texts[place],
+                    **parts_row(self.mix.receipts[place]),
+                    "advantage": output["advantages"][place].item(),
+                    "num_tokens": int(lengths[place]),
+                    "is_truncated": last_ids[place] not in self.eos_token_ids,
+                }
+            )
+        return rows
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        check_disk(Path(self.args.output_dir), checkpoint_bytes(self.model))
+        super()._save_checkpoint(model, trial)
+
+
+def checkpoint_bytes(model: torch.nn.Module) -> int:
+    """Estimate a checkpoint: the trained parameters, AdamW's two moments in fp32, and 20 MiB for the rest."""
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return trained * 12 + 20 * 2**20
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse to start a write that the disk cannot hold.
+
+    Raises:
+        MachineError: less than `needed` bytes are free where `folder` lies.
+    """
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise MachineError(
+            f"no disk space for a checkpoint in {folder}: it needs about {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are "
+            "free. Free some space, or give the run another place with --out; --resume then goes on from the last checkpoint."
+        )
+
+
+class StepRecorder(TrainerCallback):
+    """Appends one row a step to `metrics.jsonl` and tells whoever watches."""
+
+    def __init__(self, trainer: Trainer, watch: "StepWatcher") -> None:
+        self.trainer, self.watch = trainer, watch
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Called by the trainer once a step with TRL's figures, and once at the end with totals that are not a step's."""
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
+            return
+        ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
+        row = {"step": state.global_step, **self.trainer.step_figures, **ours, "seconds": logs.get("step_time")}
+        self.trainer.run.append_step(row)
+        self.watch(row)
+
+
+class StepWatcher:
+    """What a run calls after each step; the command line hands in one that draws a progress bar."""
+
+    def __call__(self, row: Mapping[str, float | None]) -> None:
+        """Take the metrics row of the step that has just ended."""

@@ -1,0 +1,72 @@
+"""The one table from the recipe's names to TRL's."""
+
+from pathlib import Path
+
+import torch
+from trl import GRPOConfig
+
+from razona.recipe import Recipe
+
+
+def wants_bfloat16(precision: str) -> bool:
+    """Say whether the forward pass runs under bf16 autocast: by request, or on a GPU that has it."""
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
+
+
+def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
+    """Give TRL's configuration for a recipe.
+
+    One optimizer step samples `completions_per_step` completions, once, and reads each of them in one backward
+    pass: `steps_per_generation` equals `gradient_accumulation_steps`, so that the policy that sampled is the
+    policy that is trained and the ratio starts at 1.
+    """
+    train, rollout = recipe.train, recipe.rollout
+    backward_passes = train.completions_per_step // train.microbatch_size
+    is_cpu = not torch.cuda.is_available()
+    return GRPOConfig(
+        output_dir=str(output_dir),
+        run_name=recipe.name,
+        seed=train.seed,
+        data_seed=train.seed,
+        # the step
+        max_steps=train.steps,
+        per_device_train_batch_size=train.microbatch_size,
+        gradient_accumulation_steps=backward_passes,
+        steps_per_generation=backward_passes,
+        num_generations=rollout.group_size,
+        num_iterations=1,
+        # sampling
+        max_completion_length=rollout.max_completion_tokens,
+        temperature=rollout.temperature,
+        top_p=rollout.top_p,
+        top_k=rollout.top_k,
+        min_p=rollout.min_p or None,
+        # the loss
+        loss_type=train.loss_type,
+        beta=train.kl_weight,
+        epsilon=train.clip_low,
+        epsilon_high=train.clip_high,
+        scale_rewards=train.scale_rewards,
+        # the optimizer
+        learning_rate=train.learning_rate,
+        lr_scheduler_type=train.schedule,
+        warmup_steps=train.warmup_steps,
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        # the machine
+        use_cpu=is_cpu,
+        bf16=wants_bfloat16(train.precision),
+        gradient_checkpointing=not is_cpu,
+        dataloader_pin_memory=not is_cpu,
+        # what is kept; metrics, completions and the progress bar are ours
+        save_strategy="steps",
+        save_steps=train.save_every,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_first_step=False,
+        disable_tqdm=True,
+        report_to=list(recipe.report.report_to) or "none",
+        remove_unused_columns=False,
+    )
