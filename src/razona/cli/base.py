@@ -19,7 +19,9 @@ def build(
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer updates; the full build by default.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long, at the last update.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and corpus.")] = 0,
-    evaluate_every: Annotated[int, typer.Option(min=1, help="Updates between two checkpoints with their pass@k.")] = 1000,
+    evaluate_every: Annotated[
+        int, typer.Option(min=1, help="Updates between two checkpoints with their pass@k.")
+    ] = 1000,
     evaluate_problems: Annotated[int, typer.Option(min=8, help="Problems of the final evaluation.")] = 512,
 ) -> None:
     """Pretrain the base model from nothing on text that Razona generates."""

@@ -31,7 +31,7 @@ def demo_command(
     changes = [*(overrides or []), *([f"train.seed={seed}"] if seed is not None else [])]
     recipe = load(recipe_name, changes)
     console = Console(stderr=as_json)
-    console.print(INTRODUCTION)
+    console.print(INTRODUCTION, soft_wrap=True)
     from razona.cli.progress import RichWatcher
     from razona.embedded.demo import demo
 
@@ -40,7 +40,11 @@ def demo_command(
         print(json.dumps(summary, indent=2, ensure_ascii=False))
         return
     print_summary(console, summary)
-    console.print(f"\nFigures: {out}/summary.json   Page: {out}/report.html   Every completion: {out}/completions/", highlight=False)
+    console.print(
+        f"\nFigures: {out}/summary.json   Page: {out}/report.html   Every completion: {out}/completions/",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def print_summary(console: object, summary: Mapping) -> None:
@@ -65,13 +69,15 @@ def print_summary(console: object, summary: Mapping) -> None:
     table.add_row("problems", *(f"{side['n']}" for side in sides))
     console.print()
     console.print(table)
-    console.print("The base under other prompts: " + _prompts(summary["base_prompts"]), highlight=False)
+    console.print("The base under other prompts: " + _prompts(summary["base_prompts"]), highlight=False, soft_wrap=True)
     for example in summary["examples"]:
         console.print()
-        console.print(f"{example['question']}  (target {example['target']})", highlight=False, markup=False)
+        console.print(
+            f"{example['question']}  (target {example['target']})", highlight=False, markup=False, soft_wrap=True
+        )
         for side in ("base", "tuned"):
             mark = "right" if example[f"{side}_outcome"] == "correct" else "wrong"
-            console.print(f"  {side:5} {mark}: {example[side].strip()}", highlight=False, markup=False)
+            console.print(f"  {side:5} {mark}: {example[side].strip()}", highlight=False, markup=False, soft_wrap=True)
     console.print()
     console.print(Panel(summary["paragraph"], title="In plain words", title_align="left"))
 

@@ -7,7 +7,9 @@ import typer
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe, e.g. --set train.steps=20. Repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one value of the recipe, e.g. --set train.steps=20. Repeatable."
+    ),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the run folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the figures as JSON and nothing else.")]

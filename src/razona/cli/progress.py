@@ -56,7 +56,11 @@ class RichWatcher(Watcher):
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show how many completions of an evaluation are done."""
-        self.console.print(f"Measuring the {title} model: {total:,} completions, all judged by the verifier.")
+        self.console.print(
+            f"Measuring the {title} model: {total:,} completions, all judged by the verifier.",
+            highlight=False,
+            soft_wrap=True,
+        )
         if not self.console.is_terminal:
             yield lambda done: None
             return
@@ -83,6 +87,6 @@ class RichWatcher(Watcher):
         def on_step(row: Mapping[str, float | None]) -> None:
             step = int(row["step"] or 0)
             if step == 1 or step % PLAIN_LINE_EVERY == 0 or step == steps:
-                self.console.print(f"  step {step:>4}/{steps}  {describe_step(row)}", highlight=False)
+                self.console.print(f"  step {step:>4}/{steps}  {describe_step(row)}", highlight=False, soft_wrap=True)
 
         return on_step

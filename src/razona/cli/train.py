@@ -46,5 +46,10 @@ def train_command(
         f"\n{result.steps} steps in {result.seconds:.0f} s. {result.informative_groups} of {result.groups} groups had signal "
         "(their rewards were not all equal; the others have advantages of zero and teach nothing).",
         highlight=False,
+        soft_wrap=True,
     )
-    console.print(f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/", highlight=False)
+    console.print(
+        f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/",
+        highlight=False,
+        soft_wrap=True,
+    )

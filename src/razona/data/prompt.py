@@ -1,12 +1,14 @@
 """From a problem to the text that is fed in."""
 
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from razona.core.nouns import Problem
 from razona.recipe import PromptSection
 from razona.verify import Tags
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def tags_of(section: PromptSection) -> Tags:
@@ -24,7 +26,7 @@ class PromptWriter:
     """Writes prompts in the recipe's form with a tokenizer's chat template."""
 
     section: PromptSection
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: "PreTrainedTokenizerBase"
 
     def write(self, problem: Problem) -> str:
         """Render system text and question, and open the working: the completion starts inside it."""
@@ -34,7 +36,9 @@ class PromptWriter:
             messages.insert(0, {"role": "system", "content": system})
         rendered = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert isinstance(rendered, str)
-        return rendered if rendered.rstrip().endswith(self.section.working_open) else rendered + self.section.working_open
+        return (
+            rendered if rendered.rstrip().endswith(self.section.working_open) else rendered + self.section.working_open
+        )
 
     def count_tokens(self, prompts: list[str]) -> list[int]:
         """Give the number of tokens of each prompt."""

@@ -56,3 +56,11 @@ def documents(seed: int, start: int, count: int) -> Iterator[str]:
     """Yield the texts of `count` documents from number `start` on."""
     for index in range(start, start + count):
         yield document(seed, index)[1]
+
+
+def count_kinds(seed: int, count: int) -> dict[str, float]:
+    """Give each kind's share of the first `count` documents, as they came out."""
+    counts = dict.fromkeys(KINDS, 0)
+    for index in range(count):
+        counts[document(seed, index)[0]] += 1
+    return {kind: number / count for kind, number in counts.items()}

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from razona.core.environment import describe_hardware
+from razona.core.errors import RecipeError
 from razona.core.files import write_json
 from razona.core.rundir import RunDir
+from razona.data.source import TASKS
 from razona.evaluate.compare import by_family, compare, examples, paragraph
 from razona.evaluate.plan import TRAINING_PROMPT, Plan, Sides, comparison, store
 from razona.models.load import Policy, load_policy, load_tuned
@@ -64,7 +66,15 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
 
     Returns:
         What `summary.json` holds.
+
+    Raises:
+        RecipeError: the recipe's problems are not generated ones, so none is known to be held out.
     """
+    if recipe.data.source != TASKS:
+        raise RecipeError(
+            f"data.source = {recipe.data.source}: the demo measures on generated problems, so it needs data.source = {TASKS}. "
+            "To train on other data: razona train RECIPE"
+        )
     watcher = watcher or Watcher()
     run = RunDir(out)
     if not resume:
@@ -103,18 +113,14 @@ def _measure_base(recipe: Recipe, policy: Policy, watcher: Watcher) -> tuple[Mea
     plan = Plan(recipe=recipe)
     with watcher.stage("base", plan.num_completions(with_prompts=True)) as on_batch:
         plan = Plan(recipe=recipe, on_batch=on_batch)
-        base = Measured(
-            held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution())
-        )
+        base = Measured(held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution()))
         return base, plan.run_prompts(policy, plan.held_out())
 
 
 def _measure(recipe: Recipe, policy: Policy, watcher: Watcher, title: str) -> Measured:
     with watcher.stage(title, Plan(recipe=recipe).num_completions(with_prompts=False)) as on_batch:
         plan = Plan(recipe=recipe, on_batch=on_batch)
-        return Measured(
-            held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution())
-        )
+        return Measured(held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution()))
 
 
 def store_sides(run: RunDir, name: str, measured: Measured, recipe: Recipe) -> None:

@@ -51,7 +51,9 @@ def _multiple(rng: Random) -> str:
     divisor = rng.randint(3, 12)
     number = rng.randint(divisor, 120)
     product = divisor * (number // divisor)
-    return f"{number} by {divisor}: {divisor} * {number // divisor} = {product}, {number} - {product} = {number - product}"
+    return (
+        f"{number} by {divisor}: {divisor} * {number // divisor} = {product}, {number} - {product} = {number - product}"
+    )
 
 
 def _order(rng: Random) -> str:

@@ -19,7 +19,13 @@ WORKED = (
     ("Exercise. {q}\nWe get ", ", then ", ". Result: {a}"),
     ("{q} ", "; ", "; {a}."),
 )
-BLURTED = ("Problem: {q}\nAnswer: {a}", "Q: {q}\nA: {a}", "{q}\nThe answer is {a}.", "Exercise. {q}\nResult: {a}", "{q} {a}.")
+BLURTED = (
+    "Problem: {q}\nAnswer: {a}",
+    "Q: {q}\nA: {a}",
+    "{q}\nThe answer is {a}.",
+    "Exercise. {q}\nResult: {a}",
+    "{q} {a}.",
+)
 
 
 def first_result(problem: Problem) -> str:

@@ -1,5 +1,6 @@
 """Pretraining the embedded base model from nothing, on the project's own text, deterministically."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,10 +87,14 @@ class TokenStream:
         return taken
 
 
-def learning_rate_share(step: int, settings: PretrainSettings) -> float:
-    """Give the learning rate as a share of its peak: a linear rise, a plateau, a linear fall over the last 30 %."""
+def learning_rate_share(step: int, total: int | None, settings: PretrainSettings) -> float:
+    """Give the learning rate as a share of its peak: a linear rise, a plateau, a linear fall to the end.
+
+    Args:
+        total: updates of the whole build; None while that is not decided yet, which is before the fall.
+    """
     rise = (step + 1) / settings.warmup_steps
-    fall = (settings.steps - step) / (settings.decay_share * settings.steps)
+    fall = 1.0 if total is None else (total - step) / (settings.decay_share * total)
     return min(1.0, rise, fall)
 
 
@@ -106,24 +111,27 @@ def pretrain(
     tokenizer: PreTrainedTokenizerFast,
     settings: PretrainSettings,
     *,
-    should_stop: Callable[[int, float], bool],
+    minutes: float | None = None,
     on_step: Callable[[int, float, float], None],
 ) -> int:
     """Train `model` in place on the corpus; give the number of optimizer updates made.
 
     Args:
-        should_stop: called with (step, seconds since the start) before each update.
+        minutes: decide the number of updates by the clock instead of `settings.steps`: the fall of the learning
+            rate starts when the plateau's share of the minutes is over. A build of the resulting number of steps
+            gives the same weights.
         on_step: called with (updates made, loss in nats per token, seconds since the start).
     """
     optimizer = make_optimizer(model, settings)
     stream = TokenStream(tokenizer, settings.seed)
+    total = settings.steps if minutes is None else None
+    plateau_s = 0.0 if minutes is None else (1 - settings.decay_share) * minutes * 60
     model.train()
     started = time.monotonic()
-    for step in range(settings.steps):
-        if should_stop(step, time.monotonic() - started):
-            return step
+    step = 0
+    while total is None or step < total:
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * learning_rate_share(step, settings)
+            group["lr"] = settings.learning_rate * learning_rate_share(step, total, settings)
         tokens = torch.from_numpy(stream.take(settings.tokens_per_step))
         batch = tokens.view(settings.sequences_per_step, settings.sequence_tokens)
         logits = model(batch, use_cache=False).logits
@@ -132,5 +140,9 @@ def pretrain(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        on_step(step + 1, loss.item(), time.monotonic() - started)
-    return settings.steps
+        step += 1
+        elapsed = time.monotonic() - started
+        if total is None and elapsed >= plateau_s:
+            total = math.ceil(step / (1 - settings.decay_share))
+        on_step(step, loss.item(), elapsed)
+    return step

@@ -79,7 +79,10 @@ def compare(comparison: Comparison) -> dict[str, object]:
     return {
         "base": measure(comparison.base, comparison.base_greedy, comparison.k),
         "tuned": measure(comparison.tuned, comparison.tuned_greedy, comparison.k),
-        "gain": {"pass_at_1": round(difference.value, 4), "ci95": [round(difference.low, 4), round(difference.high, 4)]},
+        "gain": {
+            "pass_at_1": round(difference.value, 4),
+            "ci95": [round(difference.low, 4), round(difference.high, 4)],
+        },
         "greedy_won": sum(tuned and not base for base, tuned in pairs),
         "greedy_lost": sum(base and not tuned for base, tuned in pairs),
     }

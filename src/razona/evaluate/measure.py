@@ -136,7 +136,11 @@ def evaluate(
 
 def measure(sampled: Evaluation, greedy: Evaluation | None, k: int) -> dict[str, object]:
     """Give the figures of one policy as `summary.json` holds them, every share with its 95 % interval."""
-    estimates = {"pass_at_1": sampled.pass_at(1), f"pass_at_{k}": sampled.pass_at(k), "format_rate": sampled.form_rate()}
+    estimates = {
+        "pass_at_1": sampled.pass_at(1),
+        f"pass_at_{k}": sampled.pass_at(k),
+        "format_rate": sampled.form_rate(),
+    }
     if greedy is not None:
         estimates["greedy"] = greedy.share_correct()
     return {

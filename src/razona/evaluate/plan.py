@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from razona import tasks
+from razona.core.files import write_json, write_jsonl
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
-from razona.core.files import write_json, write_jsonl
 from razona.data import PromptWriter, tags_of
 from razona.evaluate.compare import Comparison
 from razona.evaluate.measure import Evaluation, evaluate, measure
@@ -40,15 +40,16 @@ class Plan:
     def held_out(self) -> list[Problem]:
         """Give the held-out problems at the training's own levels."""
         section = self.recipe.evaluate
-        levels = list(self.recipe.data.levels)
-        return tasks.distinct_problems("evaluation", section.num_problems, seed=PROBLEM_SEED, levels=levels)
+        return self._draw("evaluation", section.num_problems, self.recipe.data.levels)
 
     def out_of_distribution(self) -> list[Problem]:
         """Give the harder problems, of levels that training does not draw."""
         section = self.recipe.evaluate
-        return tasks.distinct_problems(
-            "ood", section.ood_num_problems, seed=PROBLEM_SEED, levels=list(section.ood_levels)
-        )
+        return self._draw("ood", section.ood_num_problems, section.ood_levels)
+
+    def _draw(self, split: str, count: int, levels: Sequence[int]) -> list[Problem]:
+        families = list(self.recipe.data.families)
+        return tasks.distinct_problems(split, count, seed=PROBLEM_SEED, families=families, levels=list(levels))
 
     def num_completions(self, *, with_prompts: bool) -> int:
         """Give how many completions `both_sets` samples, the other prompts of the base included if asked."""

@@ -55,9 +55,7 @@ def mean_with_interval(values_P: Sequence[float], *, seed: int = 0) -> Estimate:
         rng=np.random.default_rng(seed),
         batch=200,
     )
-    return Estimate(
-        value=mean, low=float(result.confidence_interval.low), high=float(result.confidence_interval.high)
-    )
+    return Estimate(value=mean, low=float(result.confidence_interval.low), high=float(result.confidence_interval.high))
 
 
 def share_with_interval(num_true: int, num: int) -> Estimate:

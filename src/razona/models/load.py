@@ -39,7 +39,9 @@ def resolve(name: str) -> str:
     path = embedded_folder() if name == EMBEDDED else Path(name)
     if not path.is_dir():
         if name.startswith(("/", "./", "../", "~")) or path.exists():
-            raise ModelError(f"model.name = {name}: there is no such folder. Give `embedded`, a model folder or a hub name.")
+            raise ModelError(
+                f"model.name = {name}: there is no such folder. Give `embedded`, a model folder or a hub name."
+            )
         return name
     present = sorted(entry.name for entry in path.iterdir())
     listing = ", ".join(present[:12]) or "nothing"
@@ -76,7 +78,9 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(_cannot_load("tokenizer", section, error)) from error
     if tokenizer.eos_token_id is None:
-        raise ModelError(f"model.name = {section.name}: its tokenizer has no end-of-text token, so completions never end")
+        raise ModelError(
+            f"model.name = {section.name}: its tokenizer has no end-of-text token, so completions never end"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
@@ -115,7 +119,9 @@ def load_tuned(section: ModelSection, adapter: Path) -> Policy:
     """
     if (adapter / "adapter_config.json").exists():
         base = load_policy(section)
-        return Policy(model=PeftModel.from_pretrained(base.model, str(adapter)), tokenizer=base.tokenizer, name=str(adapter))
+        return Policy(
+            model=PeftModel.from_pretrained(base.model, str(adapter)), tokenizer=base.tokenizer, name=str(adapter)
+        )
     return load_policy(section.model_copy(update={"name": str(adapter)}))
 
 

@@ -7,25 +7,30 @@ The matching is written without the notebooks' regular expressions, one of which
 text (77 kB take 300 s); the values are the same.
 """
 
+import re
+
 from razona.verify import Tags
 
 
 def _solution_at_the_end(text: str, tags: Tags) -> str | None:
-    """Give the notebooks' `match_format` group: after the first end of working, the first solution block that ends the text."""
-    stripped = text.rstrip()
-    if not stripped.endswith(tags.solution_close):
-        return None
-    close = stripped.find(tags.working_close)
+    """Give the notebooks' `match_format` group: after the first end of working, the solution block that ends a line.
+
+    The end of any line will do, not only of the text: the notebooks compile their expression with `re.MULTILINE`.
+    """
+    close = text.find(tags.working_close)
     if close < 0:
         return None
-    start = stripped.find(tags.solution_open, close + len(tags.working_close))
-    end = len(stripped) - len(tags.solution_close)
+    start = text.find(tags.solution_open, close + len(tags.working_close))
+    if start < 0:
+        return None
     answer_start = start + len(tags.solution_open)
-    return stripped[answer_start:end] if start >= 0 and answer_start < end else None
+    # Possessive, so that a long run of spaces is read once. The block holds at least one character.
+    ending = re.compile(re.escape(tags.solution_close) + r"[^\S\n]*+(?=\n|\Z)").search(text, answer_start + 1)
+    return text[answer_start : ending.start()] if ending else None
 
 
 def format_exact(text: str, target: str, tags: Tags) -> float:
-    """+3 when the working ends, a solution block follows, and the text ends with it; else 0."""
+    """+3 when the working ends, a solution block follows, and a line ends with it, whatever comes below; else 0."""
     return 3.0 if _solution_at_the_end(text, tags) is not None else 0.0
 
 

@@ -69,7 +69,14 @@ def sample(
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
             generator = torch.Generator(device=model.device).manual_seed(derive_seed("sample", seed, start))
-            tokens = _decode(model, tokenizer, [encoded[index] for index, _ in batch], sampling, generator)
+            tokens = decode(
+                model,
+                [encoded[index] for index, _ in batch],
+                padding=tokenizer.pad_token_id,
+                ends=[tokenizer.eos_token_id],
+                sampling=sampling,
+                generator=generator,
+            )
             for (index, _), ids in zip(batch, tokens, strict=True):
                 finished[index].append(_completion(tokenizer, requests[index][0], ids))
             on_batch(len(batch))
@@ -97,43 +104,61 @@ def _warpers(sampling: Sampling) -> LogitsProcessorList:
     return warpers
 
 
-def _decode(
+def decode(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[list[int]],
+    prompts: Sequence[Sequence[int]],
+    *,
+    padding: int,
+    ends: Sequence[int],
     sampling: Sampling,
     generator: torch.Generator,
 ) -> list[list[int]]:
-    """Give the sampled ids of each prompt, the end-of-text id included where it was sampled."""
-    longest = max(map(len, prompts))
-    device = model.device
-    padding = tokenizer.pad_token_id
-    ids_BT = torch.tensor([[padding] * (longest - len(ids)) + ids for ids in prompts], device=device)
-    mask_BT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
-    position_B1 = mask_BT.sum(dim=1, keepdim=True)
-    positions_BT = (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
+    """Give the sampled ids of each prompt, the end-of-text id included where it was sampled.
+
+    A prompt that occurs several times, as in a group, is read once and its keys and values are copied.
+
+    Args:
+        prompts: token ids, one row a completion to sample.
+        ends: ids that end a completion.
+        generator: of the model's device; the draws depend on it and on the batch.
+    """
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    place = {ids: number for number, ids in enumerate(distinct)}
+    row_of = torch.tensor([place[tuple(ids)] for ids in prompts], device=model.device)
+    longest = max(map(len, distinct))
+    ids_BT = torch.tensor([[padding] * (longest - len(ids)) + list(ids) for ids in distinct], device=model.device)
+    mask_BT = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in distinct], device=model.device)
     cache = DynamicCache(config=model.config)
+    logits_BV = model(
+        ids_BT,
+        attention_mask=mask_BT,
+        position_ids=(mask_BT.cumsum(dim=1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    cache.batch_select_indices(row_of)
+    logits_BV, mask_BT, ids_BT = logits_BV[row_of], mask_BT[row_of], ids_BT[row_of]
+    position_B1 = mask_BT.sum(dim=1, keepdim=True)
+    ends_E = torch.tensor(list(ends), device=model.device)
     warpers = _warpers(sampling)
     output: list[list[int]] = [[] for _ in prompts]
-    alive = torch.arange(len(prompts), device=device)  # row of the cache -> row of the batch
-    done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
-    logits_BV = model(
-        ids_BT, attention_mask=mask_BT, position_ids=positions_BT, past_key_values=cache, use_cache=True, logits_to_keep=1
-    ).logits[:, -1]
+    alive_B = torch.arange(len(prompts), device=model.device)  # row of the cache -> row of the batch
+    done_B = torch.zeros(len(prompts), dtype=torch.bool, device=model.device)
     for made in range(sampling.max_tokens):
         next_B = _draw(logits_BV.float(), ids_BT, warpers, sampling, generator)
-        for row, token, is_done in zip(alive.tolist(), next_B.tolist(), done.tolist(), strict=True):
+        for row, token, is_done in zip(alive_B.tolist(), next_B.tolist(), done_B.tolist(), strict=True):
             if not is_done:
                 output[row].append(token)
-        done = done | (next_B == tokenizer.eos_token_id)
-        running = int((~done).sum())
+        done_B = done_B | torch.isin(next_B, ends_E)
+        running = int((~done_B).sum())
         if running == 0 or made + 1 == sampling.max_tokens:
             break
-        if running < SHRINK_AT * len(done):
-            keep = (~done).nonzero().squeeze(1)
+        if running < SHRINK_AT * len(done_B):
+            keep = (~done_B).nonzero().squeeze(1)
             cache.batch_select_indices(keep)
-            alive, next_B, mask_BT, position_B1 = alive[keep], next_B[keep], mask_BT[keep], position_B1[keep]
-            done = done[keep]
+            alive_B, next_B, done_B = alive_B[keep], next_B[keep], done_B[keep]
+            mask_BT, position_B1, ids_BT = mask_BT[keep], position_B1[keep], ids_BT[keep]
         mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(mask_BT), 1)], dim=1)
         logits_BV = model(
             next_B[:, None], attention_mask=mask_BT, position_ids=position_B1, past_key_values=cache, use_cache=True

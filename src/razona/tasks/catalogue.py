@@ -44,7 +44,12 @@ def split_of(family: str, key: str) -> str:
 
 
 def draw(family: str, level: int, split: str, seed: int, index: int) -> Problem:
-    """Give problem number `index` of a family, level and split; the same arguments give the same problem."""
+    """Give problem number `index` of a family, level and split; the same arguments give the same problem.
+
+    Raises:
+        RecipeError: a family, level or split that does not exist.
+    """
+    _checked(split, [family], [level])
     rng = derive_rng("tasks", family, level, split, seed, index)
     while True:
         item = FAMILIES[family].generate(rng, level)
@@ -65,7 +70,9 @@ def _to_problem(item: Item, family: str, level: int) -> Problem:
     )
 
 
-def problems(split: str, *, seed: int, families: Sequence[str] = (), levels: Sequence[int] = (1, 2)) -> Iterator[Problem]:
+def problems(
+    split: str, *, seed: int, families: Sequence[str] = (), levels: Sequence[int] = (1, 2)
+) -> Iterator[Problem]:
     """Yield problems without end, families and levels in turn.
 
     Structures repeat once a small family is used up; take `distinct_problems` where none may.

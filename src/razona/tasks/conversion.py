@@ -4,7 +4,13 @@ from random import Random
 
 from razona.tasks.item import NAMES, Family, Item, arithmetic_item, step
 
-UNITS = (("weeks", "days", 7), ("dozens", "eggs", 12), ("feet", "inches", 12), ("yards", "feet", 3), ("days", "hours", 24))
+UNITS = (
+    ("weeks", "days", 7),
+    ("dozens", "eggs", 12),
+    ("feet", "inches", 12),
+    ("yards", "feet", 3),
+    ("days", "hours", 24),
+)
 COINS = (("quarters", 25), ("dimes", 10), ("nickels", 5))
 GOODS = ("pens", "cards", "buns", "plums", "stickers")
 

@@ -51,7 +51,9 @@ def _formulas(rng: Random, count: int) -> Item:
         formula = f"not {left}" if kind == "not" else f"{left} {kind} {right}"
         if formula in formulas:
             continue
-        truth = {"and": values[left] and values[right], "or": values[left] or values[right], "not": not values[left]}[kind]
+        truth = {"and": values[left] and values[right], "or": values[left] or values[right], "not": not values[left]}[
+            kind
+        ]
         formulas.append(formula)
         truths.append(truth)
         steps.append(f"{formula} is {'true' if truth else 'false'}")
@@ -66,7 +68,7 @@ def generate(rng: Random, level: int) -> Item:
 
 
 def _count_knights(people: int) -> int:
-    count = 2 ** people
+    count = 2**people
     for i in range(people):
         count *= len(NAMES) - i
     return count

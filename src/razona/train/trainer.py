@@ -5,24 +5,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from accelerate import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
 
 from razona.core.errors import MachineError
 from razona.core.files import write_jsonl
 from razona.core.rundir import RunDir
+from razona.core.seeds import derive_seed
 from razona.rewards import Mix
 from razona.rewards.mix import parts_row
+from razona.rollout import Sampling, decode
 from razona.train.metrics import step_metrics
 
-NAMES_OF_TRL = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate", "entropy": "entropy", "kl": "kl"}
+NAMES_OF_TRL = {
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "entropy": "entropy",
+    "kl": "kl",
+}
 """TRL's name of a logged figure -> ours. All other figures of a step are counted from its stored rows."""
+WHOLE_MODEL_ON_EACH_PROCESS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+"""Where a process can sample on its own. Sharded models (FSDP, DeepSpeed) are sampled by TRL's own code."""
 
 
 class Trainer(GRPOTrainer):
-    """GRPOTrainer that keeps what it samples.
+    """GRPOTrainer that samples with our engine and keeps what it samples.
 
-    Sampling, advantages and loss are TRL's own code. After each generation the completions are written to the
+    Advantages and loss are TRL's own code. After each generation the completions are written to the
     run folder with verdict, receipt and advantage, and the step's figures are counted from those rows.
     """
 
@@ -30,6 +42,42 @@ class Trainer(GRPOTrainer):
         super().__init__(reward_funcs=mix, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix = run, mix
         self.step_figures: dict[str, float | None] = {}
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: object,
+        multimodal_fields: dict,
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], None]:
+        """Sample with our engine: a group's prompt is read once, and finished rows leave the batch."""
+        if images is not None or self.accelerator.distributed_type not in WHOLE_MODEL_ON_EACH_PROCESS:
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        seed = derive_seed("rollout", self.args.seed, self.state.global_step, self.accelerator.process_index)
+        settings = Sampling(
+            max_tokens=self.max_completion_length,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p or 0.0,
+        )
+        was_training = model.training
+        model.eval()
+        with torch.no_grad(), disable_gradient_checkpointing(model, self.args.gradient_checkpointing_kwargs):
+            completion_ids = decode(
+                model,
+                prompt_ids,
+                padding=self._tokenizer.pad_token_id,
+                ends=self.eos_token_ids,
+                sampling=settings,
+                generator=torch.Generator(device=model.device).manual_seed(seed),
+            )
+        model.train(was_training)
+        return completion_ids, None
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(inputs)
@@ -44,7 +92,9 @@ class Trainer(GRPOTrainer):
     def _rows(self, step: int, inputs: Sequence[Mapping], output: Mapping[str, torch.Tensor]) -> list[dict]:
         """Put together what is stored of each completion, in the order of the groups."""
         lengths = output["completion_mask"].sum(dim=1).tolist()
-        last_ids = [ids[max(0, length - 1)].item() for ids, length in zip(output["completion_ids"], lengths, strict=True)]
+        last_ids = [
+            ids[max(0, length - 1)].item() for ids, length in zip(output["completion_ids"], lengths, strict=True)
+        ]
         texts = list(self._logs["completion"])[-len(inputs) :]
         rows = []
         for place, problem in enumerate(inputs):

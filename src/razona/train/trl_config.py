@@ -45,6 +45,7 @@ def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
         min_p=rollout.min_p or None,
         # the loss
         loss_type=train.loss_type,
+        importance_sampling_level="sequence" if train.loss_type == "luspo" else "token",
         beta=train.kl_weight,
         epsilon=train.clip_low,
         epsilon_high=train.clip_high,

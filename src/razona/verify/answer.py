@@ -17,7 +17,14 @@ from razona.core.nouns import Outcome, Verdict
 from razona.verify.numbers import parse_number
 
 _MARKED = re.compile(r"(?:answer is|answer:|result:|####)[ \t]*:?[ \t]*([^\n]*)", re.IGNORECASE)
-_LAST_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?")
+_NUMBER = r"[+-]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?"
+_LAST_NUMBER = re.compile(_NUMBER)
+_MARKED_NUMBER = re.compile(
+    rf"(?>{_NUMBER})"  # atomic: it must not give digits back to get past what follows
+    r"(?![ \t]*(?:[*^+/]|-[ \t]*[0-9]))"  # `34^2` and `34 + 1` are not 34
+    r"(?![ \t]*(?:or|and|;|(?<=,))[ \t]*[+-]?[0-9])"  # nor is `34 or 35` or `34, 35`
+)
+_BRACE = re.compile(r"\\boxed\{|[{}]")
 MAX_ANSWER_CHARACTERS = 1_000
 """A longer 'answer' is no answer."""
 
@@ -42,15 +49,17 @@ def find_solution(text: str, tags: Tags) -> str | None:
 
 
 def _find_boxed(text: str) -> str | None:
-    start = text.rfind(r"\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for position in range(start + 6, min(len(text), start + 6 + MAX_ANSWER_CHARACTERS)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[start + 7 : position]
-    return None
+    """Give the text of the box that opens last among those that close. Linear in the text's length."""
+    opened: list[int] = []  # where the text of each open box begins, -1 for any other brace
+    start, end = -1, -1
+    for mark in _BRACE.finditer(text):
+        if mark[0] != "}":
+            opened.append(-1 if mark[0] == "{" else mark.end())
+        elif opened:
+            begin = opened.pop()
+            if begin > start:
+                start, end = begin, mark.start()
+    return None if start < 0 else text[start:end]
 
 
 def extract(text: str, tags: Tags, *, allow_last_number: bool = False) -> str | None:
@@ -65,8 +74,8 @@ def extract(text: str, tags: Tags, *, allow_last_number: bool = False) -> str | 
     marked = _MARKED.findall(text)
     if marked and marked[-1].strip():
         answer = marked[-1].split("<")[0].strip()
-        number = _LAST_NUMBER.match(answer)
-        return number[0] if number else answer.removesuffix(".")
+        number = _MARKED_NUMBER.match(answer)
+        return number[0].rstrip(",") if number else answer.removesuffix(".")
     if allow_last_number:
         numbers = _LAST_NUMBER.findall(text)
         return numbers[-1].rstrip(",") if numbers else None
@@ -92,7 +101,9 @@ def verify(completion: str, target: str, tags: Tags, *, allow_last_number: bool 
     if not answer:
         return Verdict(outcome=Outcome.NO_ANSWER, reason="nothing in the completion is marked as its answer")
     if len(answer) > MAX_ANSWER_CHARACTERS:
-        return Verdict(outcome=Outcome.INCORRECT, reason=f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters")
+        return Verdict(
+            outcome=Outcome.INCORRECT, reason=f"the answer is longer than {MAX_ANSWER_CHARACTERS} characters"
+        )
     expected, found = parse_number(target), parse_number(answer)
     if expected is None or found is None:
         is_equal = _normalise(answer) == _normalise(target)

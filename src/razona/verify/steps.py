@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,6})?"
-_EQUATION = re.compile(rf"(?<![0-9.])({_NUMBER}) ?([-+*/]) ?({_NUMBER}) ?= ?(-?{_NUMBER})")
+_EQUATION = re.compile(
+    r"(?<![0-9.])(?<![0-9)][-+*/])(?<![0-9)] [-+*/] )"  # `4 + 5 = 12` is no step of its own in `3 + 4 + 5 = 12`
+    rf"({_NUMBER}) ?([-+*/]) ?({_NUMBER}) ?= ?(-?{_NUMBER})"
+)
 _ORDER = re.compile(rf"(?<![0-9.])({_NUMBER}(?: ?[<>] ?{_NUMBER})+)")
 
 

@@ -1,0 +1,94 @@
+"""The demo with three seeds, and two control runs whose rewards do not know what is right.
+
+    make bench-demo        writes docs/results/demo.json; about five times as long as `make demo`
+
+A run that is already in runs/bench is taken as it is, so an interrupted benchmark goes on where it stopped.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "runs" / "bench"
+RESULT = ROOT / "docs" / "results" / "demo.json"
+RUNS = {
+    "seed-0": ["--seed", "0"],
+    "seed-1": ["--seed", "1"],
+    "seed-2": ["--seed", "2"],
+    "random-reward": ["--set", "rewards.mix=sum", "--set", "rewards.components=[{name: random}]"],
+    "format-reward": ["--set", "rewards.mix=sum", "--set", "rewards.components=[{name: format}]"],
+}
+SEEDS = [name for name in RUNS if name.startswith("seed")]
+
+
+def run(name: str, options: list[str]) -> dict:
+    """Run the demo once, unless its summary is there, and give that."""
+    summary = FOLDER / name / "summary.json"
+    if not summary.exists():
+        command = [sys.executable, "-m", "razona", "demo", "--out", str(FOLDER / name), *options]
+        print(f"{name}: razona demo {' '.join(options)}", flush=True)
+        started = time.monotonic()
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    return json.loads(summary.read_text(encoding="utf-8"))
+
+
+def reaches_the_aim(summary: dict) -> dict[str, bool]:
+    """Say which of the demo's promises a run keeps."""
+    base, tuned, ood = summary["base"], summary["tuned"], summary["ood"]
+    best_prompt = max(max(row["sampled_ci95"][1], row["greedy_ci95"][1]) for row in summary["base_prompts"].values())
+    return {
+        "tuned pass@1 at least 75 %": tuned["pass_at_1"] >= 0.75,
+        "at least 50 points above the base": tuned["pass_at_1"] - base["pass_at_1"] >= 0.50,
+        "greedy at least 75 % and 50 points above the base": tuned["greedy"] >= 0.75
+        and tuned["greedy"] - base["greedy"] >= 0.50,
+        "interval above the base's best prompt and greedy": tuned["ci95"]["pass_at_1"][0] > best_prompt,
+        "form rate at least 98 %": tuned["format_rate"] >= 0.98,
+        "harder problems at least 15 points above the base": ood["tuned"]["pass_at_1"] - ood["base"]["pass_at_1"]
+        >= 0.15,
+        "at least 500 held-out problems": tuned["n"] >= 500,
+        "at most 20 minutes": summary["seconds"]["total"] <= 1200,
+    }
+
+
+def figures(summary: dict) -> dict:
+    """Keep the figures of a summary, without examples and prose."""
+    kept = ("seed", "base", "tuned", "gain", "ood", "base_prompts", "families", "steps", "groups", "seconds")
+    return {key: summary[key] for key in kept}
+
+
+def main() -> None:
+    """Run what is missing and write the result."""
+    summaries = {name: run(name, options) for name, options in RUNS.items()}
+    aims = {name: reaches_the_aim(summaries[name]) for name in SEEDS}
+    result = {
+        "command": "make bench-demo",
+        "hardware": summaries[SEEDS[0]]["hardware"],
+        "runs": {name: {"options": RUNS[name], **figures(summary)} for name, summary in summaries.items()},
+        "aims": aims,
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for name, summary in summaries.items():
+        base, tuned = summary["base"], summary["tuned"]
+        low, high = summary["gain"]["ci95"]
+        print(
+            f"{name:14} pass@1 {base['pass_at_1']:.1%} -> {tuned['pass_at_1']:.1%} (gain {100 * low:+.1f} to {100 * high:+.1f})  "
+            f"greedy {tuned['greedy']:.1%}  form {tuned['format_rate']:.1%}  "
+            f"harder {summary['ood']['base']['pass_at_1']:.1%} -> {summary['ood']['tuned']['pass_at_1']:.1%}  "
+            f"{summary['seconds']['total']:.0f} s"
+        )
+    missed = [
+        f"{name}: {aim}" for name, reached in aims.items() for aim, is_reached in reached.items() if not is_reached
+    ]
+    for line in missed:
+        print(f"missed  {line}")
+    print(f"Written: {RESULT.relative_to(ROOT)}")
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()

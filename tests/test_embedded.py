@@ -1,0 +1,68 @@
+"""The base model's build, and what the shipped one promises."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from razona.core.nouns import Problem
+from razona.data import PromptWriter
+from razona.embedded.build import BuildOptions, build_base
+from razona.embedded.corpus import prompt_text
+from razona.models.load import embedded_folder, load_tokenizer
+from razona.recipe import ModelSection, PromptSection
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("base")
+    options = BuildOptions(steps=20, evaluate_every=20, evaluate_problems=16)
+    return out, build_base(out, options, say=lambda line: None)
+
+
+@pytest.mark.slow
+def test_a_build_of_twenty_steps_learns_and_writes_what_it_promises(built: tuple[Path, dict]):
+    out, build = built
+    losses = dict(build["losses"])
+    assert losses[1] > 6 and build["tokens"] == 20 * 16 * 160
+    for name in (
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "build.json",
+        "README.md",
+    ):
+        assert (out / name).exists(), name
+    assert build["checkpoints"][0]["step"] == 20
+    assert build["command"] == "razona base build --seed 0 --steps 20"
+
+
+@pytest.mark.slow
+def test_the_shipped_tokenizer_is_the_one_a_build_learns(built: tuple[Path, dict]):
+    ours = json.loads((embedded_folder() / "tokenizer.json").read_text())
+    assert json.loads((built[0] / "tokenizer.json").read_text()) == ours
+
+
+def test_the_corpus_writes_prompts_as_training_does():
+    writer = PromptWriter(section=PromptSection(), tokenizer=load_tokenizer(ModelSection()))
+    problem = Problem(id="a", question="What is 1 + 1?", target="2")
+    assert writer.write(problem) == prompt_text(problem.question)
+
+
+def test_the_shipped_base_is_poor_under_every_prompt_and_able_in_eight_tries():
+    build = json.loads((embedded_folder() / "build.json").read_text())
+    training = build["training"]
+    assert training["n"] >= 500
+    assert 0.05 <= training["pass_at_1"] <= 0.25
+    assert training["pass_at_8"] >= 0.40
+    assert training["greedy"] <= 0.25
+    assert max(row[how] for row in build["prompts"].values() for how in ("sampled", "greedy")) <= 0.45
+    assert build["document_shares"]["tagged_worked"] <= 0.05
+
+
+def test_the_card_tells_command_seed_and_loss():
+    card = (embedded_folder() / "README.md").read_text()
+    build = json.loads((embedded_folder() / "build.json").read_text())
+    assert build["command"] in card and "--seed" in build["command"]
+    assert f"{build['losses'][-1][1]:.3f}" in card

@@ -1,0 +1,27 @@
+"""The private parts of TRL that we stand on: a new version that moves one fails here, with its name."""
+
+import inspect
+
+from trl import GRPOConfig, GRPOTrainer
+
+SIGNATURES = {
+    "_generate_and_score_completions": ["self", "inputs"],
+    "_save_checkpoint": ["self", "model", "trial"],
+    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+    "_prepare_inputs": ["self", "generation_batch"],
+}
+
+
+def test_the_methods_we_override_have_the_signatures_we_know():
+    for name, parameters in SIGNATURES.items():
+        assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == parameters, name
+
+
+def test_the_fields_we_set_are_there():
+    fields = set(GRPOConfig.__dataclass_fields__)
+    assert {"steps_per_generation", "num_generations", "epsilon_high", "scale_rewards", "loss_type", "beta"} <= fields
+
+
+def test_none_from_the_only_reward_leaves_the_row_out():
+    source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    assert "unscorable_mask" in source and "nan_to_num(advantages" in source
