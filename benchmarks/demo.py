@@ -76,7 +76,8 @@ def main() -> None:
         base, tuned = summary["base"], summary["tuned"]
         low, high = summary["gain"]["ci95"]
         print(
-            f"{name:14} pass@1 {base['pass_at_1']:.1%} -> {tuned['pass_at_1']:.1%} (gain {100 * low:+.1f} to {100 * high:+.1f})  "
+            f"{name:14} pass@1 {base['pass_at_1']:.1%} -> {tuned['pass_at_1']:.1%} "
+            f"(gain {100 * low:+.1f} to {100 * high:+.1f})  "
             f"greedy {tuned['greedy']:.1%}  form {tuned['format_rate']:.1%}  "
             f"harder {summary['ood']['base']['pass_at_1']:.1%} -> {summary['ood']['tuned']['pass_at_1']:.1%}  "
             f"{summary['seconds']['total']:.0f} s"

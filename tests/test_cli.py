@@ -54,7 +54,13 @@ def test_tasks_lists_families_and_shows_problems():
 
 
 def test_help_starts_without_torch(tmp_path: Path):
-    code = "import sys; sys.argv=['razona','--help']\nfrom razona.cli.main import main\ntry: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = (
+        "import sys; sys.argv = ['razona', '--help']\n"
+        "from razona.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
 
 

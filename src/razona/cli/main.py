@@ -33,7 +33,11 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 def main() -> None:
-    """Run a verb. Exit codes: 0 done, 1 the machine failed or a finding should stop you, 2 a mistake in what was asked."""
+    """Run a verb.
+
+    Exit codes: 0 done, 1 the machine failed or a finding should stop you, 2 a mistake in what was asked,
+    130 interrupted.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -43,8 +43,8 @@ def train_command(
         print(json.dumps(figures, indent=2))
         return
     console.print(
-        f"\n{result.steps} steps in {result.seconds:.0f} s. {result.informative_groups} of {result.groups} groups had signal "
-        "(their rewards were not all equal; the others have advantages of zero and teach nothing).",
+        f"\n{result.steps} steps in {result.seconds:.0f} s. {result.informative_groups} of {result.groups} groups "
+        "had signal (their rewards were not all equal; the others have advantages of zero and teach nothing).",
         highlight=False,
         soft_wrap=True,
     )

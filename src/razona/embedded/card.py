@@ -47,7 +47,8 @@ last. So its most likely answer is poor under every prompt, and a careful soluti
 
     {build["command"]}
 
-{build["tokens"]:,} tokens in {build["minutes"]} minutes on {hardware["processor"]}, {hardware["cores"]} cores, torch {build["torch"]}.
+{build["tokens"]:,} tokens in {build["minutes"]} minutes on {hardware["processor"]}, {hardware["cores"]} cores,
+torch {build["torch"]}.
 
 ## What it can do
 
@@ -80,7 +81,8 @@ hash of a problem's structure decides its split (`razona.tasks.split_of`).
 
 ## Training
 
-AdamW, peak learning rate {settings["learning_rate"]}, {settings["sequences_per_step"]} x {settings["sequence_tokens"]} tokens a step, seed {settings["seed"]}.
+AdamW, peak learning rate {settings["learning_rate"]}, {settings["sequences_per_step"]} x
+{settings["sequence_tokens"]} tokens a step, seed {settings["seed"]}.
 
 | step | loss (nats a token) |
 |---|---|

@@ -72,8 +72,8 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
     """
     if recipe.data.source != TASKS:
         raise RecipeError(
-            f"data.source = {recipe.data.source}: the demo measures on generated problems, so it needs data.source = {TASKS}. "
-            "To train on other data: razona train RECIPE"
+            f"data.source = {recipe.data.source}: the demo measures on generated problems, so it needs "
+            f"data.source = {TASKS}. To train on other data: razona train RECIPE"
         )
     watcher = watcher or Watcher()
     run = RunDir(out)

@@ -97,27 +97,30 @@ def paragraph(summary: Mapping[str, dict]) -> str:
         verdict = (
             f"On {base['n']} problems that neither training nor pretraining has seen, the two models are not "
             f"distinguishable: one answer in one try is right {base['pass_at_1']:.0%} of the time before and "
-            f"{tuned['pass_at_1']:.0%} after, a difference between {100 * low:+.1f} and {100 * high:+.1f} points (95 % interval)."
+            f"{tuned['pass_at_1']:.0%} after, a difference between {100 * low:+.1f} and {100 * high:+.1f} points "
+            "(95 % interval)."
         )
     else:
         verdict = (
-            f"Given one try at each of {base['n']} problems that it has never seen, the model was right {base['pass_at_1']:.0%} "
-            f"of the time before training and is right {tuned['pass_at_1']:.0%} of the time now: a change of {100 * difference['pass_at_1']:+.0f} points "
+            f"Given one try at each of {base['n']} problems that it has never seen, the model was right "
+            f"{base['pass_at_1']:.0%} of the time before training and is right {tuned['pass_at_1']:.0%} of the time now: "
+            f"a change of {100 * difference['pass_at_1']:+.0f} points "
             f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
         )
     boundary = (
-        f" Given {k} tries, the base finds a right answer for {base[f'pass_at_{k}']:.0%} of them: so part of the gain is "
-        f"certainty about what it could already do sometimes, and the rest shows in what lies above that."
+        f" Given {k} tries, the base finds a right answer for {base[f'pass_at_{k}']:.0%} of them: so much of the gain is "
+        "certainty about what it could already do sometimes."
     )
     length = (
         f" It now writes {tuned['mean_length']:.0f} tokens an answer instead of {base['mean_length']:.0f} and shows "
-        f"{tuned['worked_steps']:.1f} worked steps instead of {base['worked_steps']:.1f}, although no reward counts either."
+        f"{tuned['worked_steps']:.1f} worked steps instead of {base['worked_steps']:.1f}, "
+        "although no reward counts either."
     )
     outside = ""
     if "ood" in summary:
         ood_base, ood_tuned = summary["ood"]["base"], summary["ood"]["tuned"]
         outside = (
-            f" On {ood_base['n']} harder problems than any it was trained on, it went from {ood_base['pass_at_1']:.0%} to "
-            f"{ood_tuned['pass_at_1']:.0%}."
+            f" On {ood_base['n']} harder problems than any it was trained on, it went from "
+            f"{ood_base['pass_at_1']:.0%} to {ood_tuned['pass_at_1']:.0%}."
         )
     return verdict + boundary + length + outside

@@ -22,7 +22,7 @@ def _working(question: str, examples: Sequence[Problem]) -> str:
 
 def _few_shot(question: str, examples: Sequence[Problem]) -> str:
     solved = "\n".join(
-        f"Problem: {example.question}\nWorking: {'. '.join(example.steps) or example.target}.\nAnswer: {example.target}\n"
+        f"Problem: {example.question}\nWorking: {'. '.join(example.steps)}.\nAnswer: {example.target}\n"
         for example in examples
     )
     return f"{solved}\nProblem: {question}\nWorking:"

@@ -1,6 +1,6 @@
-"""The four rewards of the well-known GRPO notebooks, kept as a baseline.
+r"""The four rewards of the well-known GRPO notebooks, kept as a baseline.
 
-They pay 5.0 for a wrong 35 where the target is 34, and -7.5 for a correct `\\boxed{34}` without tags: the scale
+They pay 5.0 for a wrong 35 where the target is 34, and -7.5 for a correct `\boxed{34}` without tags: the scale
 is kept as it is known, so that it can be compared with. Train with the ones of `sound.py`.
 
 The matching is written without the notebooks' regular expressions, one of which is cubic in the length of the
@@ -41,7 +41,10 @@ def format_approximate(text: str, target: str, tags: Tags) -> float:
 
 
 def check_answer(text: str, target: str, tags: Tags) -> float:
-    """No block -2; exact text +5; equal after stripping +3.5; ratio within 10 % +2, within 20 % +1.5; else -2.5 or -4.5."""
+    """No block -2; exact text +5; equal after stripping +3.5; ratio within 10 % +2, within 20 % +1.5.
+
+    Another number gets -2.5, and what is no number -4.5.
+    """
     answer = _solution_at_the_end(text, tags)
     if answer is None:
         return -2.0

@@ -1,5 +1,6 @@
 """Who has most, who has fewest, and by how much, when each amount is told relative to another."""
 
+from itertools import pairwise
 from random import Random
 
 from razona.tasks.item import NAMES, Family, Item, step
@@ -14,7 +15,7 @@ def generate(rng: Random, level: int) -> Item:
     thing = rng.choice(THINGS)
     amounts = [rng.randint(10, 60)]
     sentences, steps = [f"{people[0]} has {amounts[0]} {thing}."], []
-    for before, person in zip(people[:-1], people[1:], strict=True):
+    for before, person in pairwise(people):
         last = amounts[-1]
         sign = rng.choice("+-") if 8 <= last <= LARGEST - 8 else "+" if last < 8 else "-"
         number = rng.randint(2, min(30, LARGEST - last if sign == "+" else last - 1))

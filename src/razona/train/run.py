@@ -130,8 +130,8 @@ def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
     if len(rows) < groups_per_step:
         raise DataError(
             f"{len(rows)} problems are left to train on ({len(problems) - len(rows)} had prompts of more than "
-            f"data.max_prompt_tokens = {limit}); a step needs {groups_per_step}. Raise data.max_prompt_tokens, or lower "
-            "train.completions_per_step."
+            f"data.max_prompt_tokens = {limit}); a step needs {groups_per_step}. Raise data.max_prompt_tokens, or "
+            "lower train.completions_per_step."
         )
     return datasets.Dataset.from_list(rows)
 

@@ -139,8 +139,9 @@ def check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise MachineError(
-            f"no disk space for a checkpoint in {folder}: it needs about {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are "
-            "free. Free some space, or give the run another place with --out; --resume then goes on from the last checkpoint."
+            f"no disk space for a checkpoint in {folder}: it needs about {needed / 2**20:.0f} MiB, "
+            f"{free / 2**20:.0f} MiB are free. Free some space, or give the run another place with --out; "
+            "--resume then goes on from the last checkpoint."
         )
 
 
@@ -158,7 +159,7 @@ class StepRecorder(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: object,
     ) -> None:
-        """Called by the trainer once a step with TRL's figures, and once at the end with totals that are not a step's."""
+        """Take TRL's figures once a step; the call at the end brings totals, which are not a step's."""
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
