@@ -19,4 +19,5 @@ def form(text: str, target: str, tags: Tags) -> float:
 
 def random_number(text: str, target: str, tags: Tags) -> float:
     """A number between 0 and 1 that means nothing, fixed by the text: the control run of a benchmark."""
-    return int.from_bytes(blake2b(f"{target}\x1f{text}".encode(), digest_size=4).digest(), "big") / 2**32
+    key = f"{target}\x1f{text}".encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") / 2**32
