@@ -188,10 +188,7 @@ def test_a_file_without_rows_is_told(tmp_path):
     assert "holds no rows" in mistake(write(tmp_path, "rows.jsonl", "\n"))
 
 
-# Found by these tests; `razona.data` is mended by its owner, and then these marks go.
 
-
-@pytest.mark.xfail(strict=True, reason="_read_jsonl splits at every str.splitlines() mark, not at newlines")
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
 def test_a_line_separator_inside_a_text_does_not_end_the_row(tmp_path, mark):
     row = {"question": f"one{mark}two", "answer": "1"}
@@ -199,7 +196,6 @@ def test_a_line_separator_inside_a_text_does_not_end_the_row(tmp_path, mark):
     assert pairs(read(source)) == [(f"one{mark}two", "1")]
 
 
-@pytest.mark.xfail(strict=True, reason="_problem looks at the cell, not at the target it makes of it")
 @pytest.mark.parametrize("value", ["  ", "the working\n####", "#### \n"])
 def test_a_target_that_is_empty_after_reading_is_told_with_its_row(tmp_path, value):
     assert "row 1" in mistake(write_rows(tmp_path, {"question": "q", "answer": value}))
@@ -258,7 +254,7 @@ def test_the_tags_of_the_recipe_are_the_tags_of_the_verifier():
     [
         ("dapo_math_17k", 17_917),
         ("gsm8k_test", 1_319),
-        pytest.param("gsm8k_train", 7_473, marks=pytest.mark.xfail(strict=True, reason="its line 2,382 holds U+2028")),
+        ("gsm8k_train", 7_473),
     ],
 )
 def test_every_row_of_a_real_data_set_loads_and_is_correct_against_itself(name, num):

@@ -16,8 +16,11 @@ def _root() -> None:
 @app.command()
 def build(
     out: Annotated[Path, typer.Option("--out", help="Where the model folder is written.")] = Path("build/base"),
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer updates; the full build by default.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long, at the last update.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Optimizer updates, half of them in each round; the full build by default."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="Decide the updates by the clock.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and corpus.")] = 0,
     evaluate_every: Annotated[
         int, typer.Option(min=1, help="Updates between two checkpoints with their pass@k.")

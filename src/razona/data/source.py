@@ -10,6 +10,8 @@ from razona.core.nouns import Problem
 from razona.recipe import DataSection
 
 TASKS = "tasks"
+FILE_SUFFIXES = (".jsonl", ".csv", ".parquet")
+"""A source that ends in one of these is a file; a hub name may hold a dot, too."""
 
 
 def load_problems(section: DataSection, *, count: int, seed: int, split: str = "train") -> list[Problem]:
@@ -27,7 +29,9 @@ def load_problems(section: DataSection, *, count: int, seed: int, split: str = "
         return tasks.distinct_problems(
             split, limit, seed=seed, families=list(section.families), levels=list(section.levels)
         )
-    rows = list(_read_file(Path(section.source)) if Path(section.source).suffix else _read_hub(section))
+    path = Path(section.source)
+    is_file = path.suffix in FILE_SUFFIXES or path.exists() or section.source.startswith(("/", "./", "../"))
+    rows = list(_read_file(path) if is_file else _read_hub(section))
     if not rows:
         raise DataError(f"data.source = {section.source} holds no rows; expected at least one problem")
     question = _column(section.question_column, rows[0], "data.question_column", section.source)
@@ -43,7 +47,7 @@ def _read_file(path: Path) -> Iterable[Mapping[str, object]]:
         )
     if path.suffix == ".jsonl":
         return _read_jsonl(path)
-    if path.suffix not in (".csv", ".parquet"):
+    if path.suffix not in FILE_SUFFIXES:
         raise DataError(f"data.source = {path}: expected a .jsonl, .csv or .parquet file, got {path.suffix}")
     from datasets import load_dataset
 
@@ -53,7 +57,11 @@ def _read_file(path: Path) -> Iterable[Mapping[str, object]]:
 
 def _read_jsonl(path: Path) -> list[Mapping[str, object]]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 inside a text
         if not line.strip():
             continue
         try:
@@ -98,11 +106,13 @@ def _problem(row: Mapping[str, object], number: int, question: str, target: str,
             raise DataError(
                 f"{section.source}, row {number}: column {name!r} is empty; every problem needs a question and a target"
             )
-    truth = str(row[target])
+    truth = str(row[target]).rsplit("####", 1)[-1].strip()  # GSM8K writes the working, then `#### target`
+    if not truth:
+        raise DataError(f"{section.source}, row {number}: column {target!r} holds no target: {str(row[target])!r}")
     return Problem(
         id=str(row.get("id", f"row-{number:06d}")),
         question=_question_text(row[question]),
-        target=truth.rsplit("####", 1)[-1].strip(),  # GSM8K writes the working, then `#### target`
+        target=truth,
         family=Path(section.source).stem,
     )
 

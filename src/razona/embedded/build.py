@@ -12,7 +12,7 @@ from razona.core.environment import describe_hardware
 from razona.core.files import write_json, write_text
 from razona.embedded import corpus
 from razona.embedded.card import write_card
-from razona.embedded.pretrain import PretrainSettings, make_model, pretrain
+from razona.embedded.pretrain import PretrainSettings, make_model, pretrain_round
 from razona.embedded.tokenizer import learn
 from razona.evaluate.measure import measure
 from razona.evaluate.plan import TRAINING_PROMPT, Plan
@@ -42,7 +42,10 @@ class BuildOptions:
 def build_base(out: Path, options: BuildOptions, say: Callable[[str], None]) -> dict[str, object]:
     """Pretrain the base model and write it to `out`: weights, tokenizer, `build.json` and a card.
 
-    Equal options give equal weights on equal hardware. Checkpoints with their figures go to `out/checkpoints`.
+    Pretraining has two rounds of the same length; the corpus of the second holds more worked solutions. Equal steps
+    and seed give equal weights on equal hardware. With `minutes` the clock decides the steps of the first round, and
+    the second makes as many; the command with these steps is in `build.json`. Checkpoints with their figures go to
+    `out/checkpoints`.
 
     Returns:
         What `build.json` holds.
@@ -59,10 +62,13 @@ def build_base(out: Path, options: BuildOptions, say: Callable[[str], None]) -> 
     losses: list[list[float]] = []
     checkpoints: list[dict[str, object]] = []
 
-    def on_step(step: int, loss: float, seconds: float) -> None:
+    steps = 0
+
+    def on_step(step_of_round: int, loss: float, seconds: float) -> None:
+        step = steps + step_of_round
         if step % LOG_EVERY == 0 or step == 1:
             losses.append([step, round(loss, 4)])
-            rate = step * settings.tokens_per_step / seconds
+            rate = step_of_round * settings.tokens_per_step / seconds
             say(f"step {step:>5}  loss {loss:.3f}  {seconds:.0f} s  {rate:,.0f} tokens/s")
         if step % options.evaluate_every == 0:
             figures = _figures(recipe, Policy(model=model, tokenizer=tokenizer, name="base"), CHECKPOINT_PROBLEMS)
@@ -72,7 +78,14 @@ def build_base(out: Path, options: BuildOptions, say: Callable[[str], None]) -> 
             say(f"step {step:>5}  pass@1 {figures['pass_at_1']:.1%}  pass@8 {figures['pass_at_8']:.1%}")
             model.train()
 
-    steps = pretrain(model, tokenizer, settings, minutes=options.minutes, on_step=on_step)
+    first_round = settings.steps_per_round if options.minutes is None else None
+    half = (options.minutes or 0.0) / 2
+    steps = pretrain_round(
+        model, tokenizer, settings, first_document=0, steps=first_round, minutes=half, on_step=on_step
+    )
+    steps += pretrain_round(
+        model, tokenizer, settings, first_document=corpus.SECOND_ROUND, steps=steps, on_step=on_step
+    )
     _save(model, tokenizer, out)
     build = {
         "command": _command(options, steps),

@@ -77,12 +77,13 @@ Under other prompts, one sample and greedy:
 {shares}
 
 Problems of the corpus, of training, of evaluation and of the harder set differ in structure, not only in wording: the
-hash of a problem's structure decides its split (`razona.tasks.split_of`).
+hash of a problem's structure decides its split (`razona.tasks.split_of`). Knights and knaves, half of the family
+`logic`, are the exception: they have few forms, so there a held-out problem is a known form with other names.
 
 ## Training
 
-AdamW, peak learning rate {settings["learning_rate"]}, {settings["sequences_per_step"]} x
-{settings["sequence_tokens"]} tokens a step, seed {settings["seed"]}.
+Two rounds of half the steps each; the second has fewer tables and more worked solutions. AdamW, peak learning rate
+{settings["learning_rate"]}, {settings["sequences_per_step"]} x {settings["sequence_tokens"]} tokens a step, seed {settings["seed"]}.
 
 | step | loss (nats a token) |
 |---|---|

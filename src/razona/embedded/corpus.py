@@ -17,6 +17,17 @@ KINDS: Mapping[str, float] = {
     "plain": 0.08,
 }
 """Kind of document -> its share. `tagged_worked` is held under 5 %: the form that training will ask for is rare."""
+KINDS_OF_SECOND_ROUND: Mapping[str, float] = {
+    "tagged_worked": 0.045,
+    "tagged_blurted": 0.205,
+    "untagged_worked": 0.43,
+    "untagged_blurted": 0.08,
+    "table": 0.19,
+    "plain": 0.05,
+}
+"""The same for the second round of pretraining: fewer tables, more worked solutions."""
+SECOND_ROUND = 1_000_000
+"""Number of the first document of the second round."""
 LEVEL_SHARES: Mapping[int, float] = {1: 0.45, 2: 0.40, 3: 0.15}
 PROMPT = PromptSection()
 
@@ -34,9 +45,9 @@ def prompt_text(question: str) -> str:
 def document(seed: int, index: int) -> tuple[str, str]:
     """Give document number `index` of the corpus as (kind, text), without its end-of-text mark."""
     rng = derive_rng("corpus", seed, index)
-    kind = str(choose(rng, KINDS))
+    kind = str(choose(rng, KINDS if index < SECOND_ROUND else KINDS_OF_SECOND_ROUND))
     if kind == "table":
-        return kind, facts.table(rng)
+        return kind, facts.table(rng) if index < SECOND_ROUND else facts.table_of_second_round(rng)
     level = choose(rng, LEVEL_SHARES)
     assert isinstance(level, int)
     problem = draw(rng.choice(list(FAMILIES)), level, "corpus", seed, index)
@@ -59,8 +70,9 @@ def documents(seed: int, start: int, count: int) -> Iterator[str]:
 
 
 def count_kinds(seed: int, count: int) -> dict[str, float]:
-    """Give each kind's share of the first `count` documents, as they came out."""
+    """Give each kind's share of `count` documents, half of them from each round, as they came out."""
     counts = dict.fromkeys(KINDS, 0)
-    for index in range(count):
-        counts[document(seed, index)[0]] += 1
+    for start in (0, SECOND_ROUND):
+        for index in range(start, start + count // 2):
+            counts[document(seed, index)[0]] += 1
     return {kind: number / count for kind, number in counts.items()}

@@ -72,6 +72,41 @@ def table(rng: Random) -> str:
     return rng.choice(("\n", ". ", ". ", "; ")).join(kind(rng) for _ in range(rng.randint(4, 10)))
 
 
+def _truth(rng: Random) -> str:
+    """Truth values, and what follows from them."""
+    letters = "PQRS"[: rng.randint(2, 4)]
+    values = {letter: rng.random() < 0.5 for letter in letters}
+    left, right = rng.sample(letters, 2)
+    conclusions = (
+        (f"{left} and {right}", values[left] and values[right]),
+        (f"{left} or {right}", values[left] or values[right]),
+        (f"not {left}", not values[left]),
+    )
+    given = ", ".join(f"{letter} is {_word(value)}" for letter, value in values.items())
+    return f"{given}: " + ", ".join(f"{formula} is {_word(value)}" for formula, value in conclusions)
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _count(rng: Random) -> str:
+    """A row of kinds or truth values, and how many are knights or true."""
+    values = [rng.random() < 0.5 for _ in range(rng.randint(2, 5))]
+    if rng.random() < 0.5:
+        words = ["knight" if value else "knave" for value in values]
+        return f"{', '.join(words)}: knights {sum(values)}"
+    return f"{', '.join(map(_word, values))}: true {sum(values)}"
+
+
+def table_of_second_round(rng: Random) -> str:
+    """Write facts as `table` does; one table in five is about truth values and counting."""
+    if rng.random() < 0.8:
+        return table(rng)
+    kind = rng.choice((_truth, _count))
+    return rng.choice(("\n", ". ")).join(kind(rng) for _ in range(rng.randint(2, 6)))
+
+
 def plain_text(rng: Random, problem: Problem) -> str:
     """Write a story without its question, or sentences about the world."""
     sentences = problem.question.split(". ")

@@ -19,8 +19,8 @@ class PretrainSettings:
     """What a build is made of; two builds with equal settings on equal hardware give equal weights."""
 
     seed: int = 0
-    steps: int = 4_200
-    """Optimizer updates."""
+    steps: int = 8_400
+    """Optimizer updates, in two rounds of half of them each. The learning rate rises and falls in each round."""
     sequences_per_step: int = 16
     sequence_tokens: int = 160
     """Tokens a sequence: documents one after the other, each followed by the end-of-text mark."""
@@ -38,6 +38,11 @@ class PretrainSettings:
     """Share of the steps, at the end, over which the learning rate falls to nothing."""
     vocabulary_size: int = 1024
     tokenizer_documents: int = 20_000
+
+    @property
+    def steps_per_round(self) -> int:
+        """Optimizer updates of one round."""
+        return max(1, self.steps // 2)
 
     @property
     def tokens_per_step(self) -> int:
@@ -69,9 +74,9 @@ def make_model(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -
 class TokenStream:
     """The corpus as one endless row of token ids, made shard by shard."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int, first_document: int) -> None:
         self.tokenizer, self.seed = tokenizer, seed
-        self.next_document = 0
+        self.next_document = first_document
         self.buffer = np.empty(0, dtype=np.int64)
 
     def take(self, count: int) -> np.ndarray:
@@ -91,7 +96,7 @@ def learning_rate_share(step: int, total: int | None, settings: PretrainSettings
     """Give the learning rate as a share of its peak: a linear rise, a plateau, a linear fall to the end.
 
     Args:
-        total: updates of the whole build; None while that is not decided yet, which is before the fall.
+        total: updates of the round; None while that is not decided yet, which is before the fall.
     """
     rise = (step + 1) / settings.warmup_steps
     fall = 1.0 if total is None else (total - step) / (settings.decay_share * total)
@@ -106,26 +111,30 @@ def make_optimizer(model: Qwen3ForCausalLM, settings: PretrainSettings) -> torch
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
-def pretrain(
+def pretrain_round(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     settings: PretrainSettings,
     *,
+    first_document: int,
+    steps: int | None,
     minutes: float | None = None,
     on_step: Callable[[int, float, float], None],
 ) -> int:
-    """Train `model` in place on the corpus; give the number of optimizer updates made.
+    """Train `model` in place for one round; give the number of optimizer updates made.
+
+    A round has an optimizer of its own, and its learning rate rises, stays and falls.
 
     Args:
-        minutes: decide the number of updates by the clock instead of `settings.steps`: the fall of the learning
-            rate starts when the plateau's share of the minutes is over. A build of the resulting number of steps
-            gives the same weights.
-        on_step: called with (updates made, loss in nats per token, seconds since the start).
+        first_document: where in the corpus the round starts.
+        steps: optimizer updates; None lets `minutes` decide: the fall of the learning rate then starts when the
+            plateau's share of the minutes is over, and a round of the resulting number of steps gives equal weights.
+        on_step: called with (updates made in this round, loss in nats per token, seconds since its start).
     """
     optimizer = make_optimizer(model, settings)
-    stream = TokenStream(tokenizer, settings.seed)
-    total = settings.steps if minutes is None else None
-    plateau_s = 0.0 if minutes is None else (1 - settings.decay_share) * minutes * 60
+    stream = TokenStream(tokenizer, settings.seed, first_document)
+    total = steps
+    plateau_s = (1 - settings.decay_share) * 60 * (minutes or 0.0)
     model.train()
     started = time.monotonic()
     step = 0

@@ -103,13 +103,13 @@ def paragraph(summary: Mapping[str, dict]) -> str:
     else:
         verdict = (
             f"Given one try at each of {base['n']} problems that it has never seen, the model was right "
-            f"{base['pass_at_1']:.0%} of the time before training and is right {tuned['pass_at_1']:.0%} of the time now: "
-            f"a change of {100 * difference['pass_at_1']:+.0f} points "
+            f"{base['pass_at_1']:.0%} of the time before training and is right {tuned['pass_at_1']:.0%} "
+            f"of the time now: a change of {100 * difference['pass_at_1']:+.0f} points "
             f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
         )
     boundary = (
-        f" Given {k} tries, the base finds a right answer for {base[f'pass_at_{k}']:.0%} of them: so much of the gain is "
-        "certainty about what it could already do sometimes."
+        f" Given {k} tries, the base finds a right answer for {base[f'pass_at_{k}']:.0%} of them: so much of the "
+        "gain is certainty about what it could already do sometimes."
     )
     length = (
         f" It now writes {tuned['mean_length']:.0f} tokens an answer instead of {base['mean_length']:.0f} and shows "

@@ -20,7 +20,9 @@ class Item:
     """One generated problem, before it is placed in a split.
 
     `key` is the structure without the wording: two items that differ only in names or phrasing share it,
-    and a split is chosen by it, so a reworded training problem cannot turn up in an evaluation.
+    and a split is chosen by it, so a reworded training problem cannot turn up in an evaluation. The exception
+    are knights and knaves (half of `logic`): who says what has few forms, so there the names belong to the key,
+    and a held-out puzzle is a known form with other people. Commuted twins (5 + 7 and 7 + 5) count as two.
     """
 
     question: str

@@ -23,7 +23,7 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
     judged = [row for row in rows if row["reward"] is not None]
     groups = [rows[start : start + group_size] for start in range(0, len(rows), group_size)]
     rewards = [{row["reward"] for row in group if row["reward"] is not None} for group in groups]
-    outcomes = [{row["outcome"] for row in group} for group in groups]
+    outcomes = [{row["outcome"] for row in group if row["reward"] is not None} for group in groups]
     steps = [read_steps(row["completion"]) for row in rows]
     with_steps = [report for report in steps if report.count]
     names = sorted({name for row in judged for name in row["parts"]})
@@ -40,5 +40,5 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
         "steps_all_true": _mean([float(report.true == report.count) for report in with_steps]),
         "informative_groups": _mean([float(len(values) > 1) for values in rewards]),
         "all_right_groups": _mean([float(values == {Outcome.CORRECT}) for values in outcomes]),
-        "all_wrong_groups": _mean([float(Outcome.CORRECT not in values) for values in outcomes]),
+        "all_wrong_groups": _mean([float(bool(values) and Outcome.CORRECT not in values) for values in outcomes]),
     }
