@@ -188,7 +188,6 @@ def test_a_file_without_rows_is_told(tmp_path):
     assert "holds no rows" in mistake(write(tmp_path, "rows.jsonl", "\n"))
 
 
-
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
 def test_a_line_separator_inside_a_text_does_not_end_the_row(tmp_path, mark):
     row = {"question": f"one{mark}two", "answer": "1"}

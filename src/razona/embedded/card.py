@@ -83,7 +83,8 @@ hash of a problem's structure decides its split (`razona.tasks.split_of`). Knigh
 ## Training
 
 Two rounds of half the steps each; the second has fewer tables and more worked solutions. AdamW, peak learning rate
-{settings["learning_rate"]}, {settings["sequences_per_step"]} x {settings["sequence_tokens"]} tokens a step, seed {settings["seed"]}.
+{settings["learning_rate"]}, {settings["sequences_per_step"]} x {settings["sequence_tokens"]} tokens a step,
+seed {settings["seed"]}.
 
 | step | loss (nats a token) |
 |---|---|

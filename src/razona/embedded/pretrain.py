@@ -53,6 +53,8 @@ class PretrainSettings:
 def make_model(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """Give a Qwen3 with random weights, tied embeddings, and the ids of this tokenizer."""
     torch.manual_seed(settings.seed)
+    end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
+    assert isinstance(end, int) and isinstance(padding, int)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=settings.hidden_size,
@@ -63,8 +65,8 @@ def make_model(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -
         head_dim=settings.head_dim,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end,
+        pad_token_id=padding,
         bos_token_id=None,
     )
     config.dtype = torch.float32

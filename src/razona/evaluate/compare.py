@@ -93,28 +93,27 @@ def paragraph(summary: Mapping[str, dict]) -> str:
     base, tuned, difference = summary["base"], summary["tuned"], summary["gain"]
     low, high = difference["ci95"]
     k = base["k"]
+    points = f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} points)"
     if low <= 0 <= high:
         verdict = (
-            f"On {base['n']} problems that neither training nor pretraining has seen, the two models are not "
-            f"distinguishable: one answer in one try is right {base['pass_at_1']:.0%} of the time before and "
-            f"{tuned['pass_at_1']:.0%} after, a difference between {100 * low:+.1f} and {100 * high:+.1f} points "
-            "(95 % interval)."
+            f"On {base['n']} held-out problems the two models are not distinguishable: one answer in one try is right "
+            f"{base['pass_at_1']:.0%} of the time before and {tuned['pass_at_1']:.0%} after {points}."
         )
     else:
         verdict = (
-            f"Given one try at each of {base['n']} problems that it has never seen, the model was right "
-            f"{base['pass_at_1']:.0%} of the time before training and is right {tuned['pass_at_1']:.0%} "
-            f"of the time now: a change of {100 * difference['pass_at_1']:+.0f} points "
-            f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
+            f"Given one try at each of {base['n']} problems that it was not trained on, the model was right "
+            f"{base['pass_at_1']:.0%} of the time before training and is right {tuned['pass_at_1']:.0%} of the time "
+            f"now: {100 * difference['pass_at_1']:+.0f} points {points}."
         )
-    boundary = (
-        f" Given {k} tries, the base finds a right answer for {base[f'pass_at_{k}']:.0%} of them: so much of the "
-        "gain is certainty about what it could already do sometimes."
-    )
+    boundary = ""
+    if low > 0:
+        boundary = (
+            f" Given {k} tries, the base finds a right answer for {base[f'pass_at_{k}']:.0%} of them: so much it could "
+            "already do sometimes, and training made it do so reliably."
+        )
     length = (
         f" It now writes {tuned['mean_length']:.0f} tokens an answer instead of {base['mean_length']:.0f} and shows "
-        f"{tuned['worked_steps']:.1f} worked steps instead of {base['worked_steps']:.1f}, "
-        "although no reward counts either."
+        f"{tuned['worked_steps']:.1f} worked steps instead of {base['worked_steps']:.1f}; no reward counts either."
     )
     outside = ""
     if "ood" in summary:

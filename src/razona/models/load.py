@@ -107,7 +107,7 @@ def load_policy(section: ModelSection) -> Policy:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(_cannot_load("model", section, error)) from error
     if torch.cuda.is_available():
-        model = model.to("cuda")
+        torch.nn.Module.to(model, "cuda")
     return Policy(model=model, tokenizer=tokenizer, name=section.name)
 
 
@@ -130,7 +130,7 @@ def lora_config(section: LoraSection) -> LoraConfig:
     targets = section.target_modules
     return LoraConfig(
         r=section.rank,
-        lora_alpha=section.alpha,
+        lora_alpha=section.alpha,  # pyright: ignore[reportArgumentType]  PEFT divides by it; any number will do
         lora_dropout=section.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",

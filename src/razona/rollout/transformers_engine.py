@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from peft import PeftModel
 from transformers import DynamicCache, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
@@ -39,7 +40,7 @@ class Sampling:
 
 
 def sample(
-    model: PreTrainedModel,
+    model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     requests: Sequence[tuple[str, str]],
     *,
@@ -62,6 +63,8 @@ def sample(
     encoded = tokenizer([prompt for _, prompt in requests], add_special_tokens=False)["input_ids"]
     rows = [(index, copy) for index in range(len(requests)) for copy in range(samples)]
     rows.sort(key=lambda row: len(encoded[row[0]]))
+    padding, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    assert isinstance(padding, int) and isinstance(end, int)
     finished: list[list[Completion]] = [[] for _ in requests]
     was_training = model.training
     model.eval()
@@ -72,8 +75,8 @@ def sample(
             tokens = decode(
                 model,
                 [encoded[index] for index, _ in batch],
-                padding=tokenizer.pad_token_id,
-                ends=[tokenizer.eos_token_id],
+                padding=padding,
+                ends=[end],
                 sampling=sampling,
                 generator=generator,
             )
@@ -105,7 +108,7 @@ def _warpers(sampling: Sampling) -> LogitsProcessorList:
 
 
 def decode(
-    model: PreTrainedModel,
+    model: PreTrainedModel | PeftModel,
     prompts: Sequence[Sequence[int]],
     *,
     padding: int,
@@ -177,5 +180,5 @@ def _draw(
     """Give one token id a row, [B]."""
     if sampling.temperature == 0:
         return logits_BV.argmax(dim=-1)
-    warped_BV = warpers(ids_BT, logits_BV)
+    warped_BV = warpers(ids_BT, logits_BV)  # pyright: ignore[reportArgumentType]  a tensor of int64 is a LongTensor
     return torch.multinomial(warped_BV.softmax(dim=-1), 1, generator=generator).squeeze(1)

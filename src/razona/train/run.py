@@ -1,12 +1,13 @@
 """A training run, from a recipe to a run folder."""
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import datasets
 import transformers
+from transformers import PreTrainedModel
 
 from razona.core.environment import describe_environment
 from razona.core.errors import DataError, RunFolderError
@@ -17,7 +18,8 @@ from razona.data import PromptWriter, load_problems, tags_of
 from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, dump
 from razona.rewards import Mix
-from razona.train.trainer import StepRecorder, StepWatcher, Trainer, check_disk, checkpoint_bytes
+from razona.rollout import Sampling
+from razona.train.trainer import StepRecorder, StepWatch, Trainer, check_disk, checkpoint_bytes
 from razona.train.trl_config import grpo_config
 
 
@@ -41,7 +43,7 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    watch: Callable[[Mapping[str, float | None]], None] = StepWatcher(),
+    watch: StepWatch = lambda row: None,
 ) -> TrainResult:
     """Train the recipe's model with GRPO and leave adapter, metrics, completions and checkpoints in `out`.
 
@@ -63,11 +65,12 @@ def train(
         policy = load_policy(recipe.model)
         dataset = _dataset(recipe, policy, run)
         trainer = _make_trainer(recipe, policy, dataset, run, watch)
-        check_disk(run.root, 3 * checkpoint_bytes(trainer.model))
+        trained = cast(PreTrainedModel, trainer.model)
+        check_disk(run.root, 3 * checkpoint_bytes(trained))
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         seconds = time.monotonic() - started
-        trainer.model.save_pretrained(str(run.adapter))
+        trained.save_pretrained(str(run.adapter))
         policy.tokenizer.save_pretrained(str(run.adapter))
         return _result(run, seconds, recipe.train.completions_per_step // recipe.rollout.group_size)
 
@@ -151,10 +154,19 @@ def _make_trainer(
     policy: Policy,
     dataset: datasets.Dataset,
     run: RunDir,
-    watch: Callable[[Mapping[str, float | None]], None],
+    watch: StepWatch,
 ) -> Trainer:
+    rollout = recipe.rollout
     trainer = Trainer(
         run=run,
+        group_size=rollout.group_size,
+        sampling=Sampling(
+            max_tokens=rollout.max_completion_tokens,
+            temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            top_k=rollout.top_k,
+            min_p=rollout.min_p,
+        ),
         mix=Mix(recipe.rewards.components, tags_of(recipe.prompt)),
         model=policy.model,
         args=grpo_config(recipe, run.checkpoints),

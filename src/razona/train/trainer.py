@@ -1,14 +1,14 @@
 """TRL's GRPO trainer, with every completion and its receipt stored."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from accelerate import DistributedType
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from razona.core.errors import MachineError
 from razona.core.files import write_jsonl
@@ -38,9 +38,9 @@ class Trainer(GRPOTrainer):
     run folder with verdict, receipt and advantage, and the step's figures are counted from those rows.
     """
 
-    def __init__(self, *, run: RunDir, mix: Mix, **kwargs: object) -> None:
+    def __init__(self, *, run: RunDir, mix: Mix, group_size: int, sampling: Sampling, **kwargs: object) -> None:
         super().__init__(reward_funcs=mix, **kwargs)  # pyright: ignore[reportArgumentType]
-        self.run, self.mix = run, mix
+        self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
         self.step_figures: dict[str, float | None] = {}
 
     def _generate_single_turn(
@@ -50,7 +50,7 @@ class Trainer(GRPOTrainer):
         multimodal_fields: dict,
         num_generations: int,
         has_tool_images: bool = False,
-    ) -> tuple[list[list[int]], None]:
+    ) -> tuple[list[list[int]], list | None]:
         """Sample with our engine: a group's prompt is read once, and finished rows leave the batch."""
         if images is not None or self.accelerator.distributed_type not in WHOLE_MODEL_ON_EACH_PROCESS:
             return super()._generate_single_turn(
@@ -58,22 +58,17 @@ class Trainer(GRPOTrainer):
             )
         model = self.accelerator.unwrap_model(self.model_wrapped)
         seed = derive_seed("rollout", self.args.seed, self.state.global_step, self.accelerator.process_index)
-        settings = Sampling(
-            max_tokens=self.max_completion_length,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            min_p=self.min_p or 0.0,
-        )
         was_training = model.training
         model.eval()
-        with torch.no_grad(), disable_gradient_checkpointing(model, self.args.gradient_checkpointing_kwargs):
+        padding, checkpointing = self._tokenizer.pad_token_id, self.args.gradient_checkpointing_kwargs
+        assert isinstance(padding, int) and not isinstance(checkpointing, str)
+        with torch.no_grad(), disable_gradient_checkpointing(model, checkpointing):
             completion_ids = decode(
                 model,
                 prompt_ids,
-                padding=self._tokenizer.pad_token_id,
+                padding=padding,
                 ends=self.eos_token_ids,
-                sampling=settings,
+                sampling=self.sampling,
                 generator=torch.Generator(device=model.device).manual_seed(seed),
             )
         model.train(was_training)
@@ -81,13 +76,18 @@ class Trainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(inputs)
-        if not self.model.training:
+        if not self.is_training():
             return output
         step = self.state.global_step + 1
         rows = self._rows(step, inputs, output)
         write_jsonl(self.run.completions(step), rows)
-        self.step_figures = step_metrics(rows, self.num_generations, self.mix.tags)
+        self.step_figures = step_metrics(rows, self.group_size, self.mix.tags)
         return output
+
+    def is_training(self) -> bool:
+        """Say whether the policy is in training mode, which an evaluation of TRL's own leaves."""
+        assert self.model is not None
+        return self.model.training
 
     def _rows(self, step: int, inputs: Sequence[Mapping], output: Mapping[str, torch.Tensor]) -> list[dict]:
         """Put together what is stored of each completion, in the order of the groups."""
@@ -101,7 +101,7 @@ class Trainer(GRPOTrainer):
             rows.append(
                 {
                     "step": step,
-                    "group": place // self.num_generations,
+                    "group": place // self.group_size,
                     "problem_id": problem["problem_id"],
                     "family": problem["family"],
                     "question": problem["question"],
@@ -117,7 +117,7 @@ class Trainer(GRPOTrainer):
         return rows
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
-        check_disk(Path(self.args.output_dir), checkpoint_bytes(self.model))
+        check_disk(self.run.checkpoints, checkpoint_bytes(model))
         super()._save_checkpoint(model, trial)
 
 
@@ -145,10 +145,14 @@ def check_disk(folder: Path, needed: int) -> None:
         )
 
 
+StepWatch = Callable[[Mapping[str, float | None]], None]
+"""What a run calls with each step's metrics row; the command line hands in one that draws a progress bar."""
+
+
 class StepRecorder(TrainerCallback):
     """Appends one row a step to `metrics.jsonl` and tells whoever watches."""
 
-    def __init__(self, trainer: Trainer, watch: "StepWatcher") -> None:
+    def __init__(self, trainer: Trainer, watch: StepWatch) -> None:
         self.trainer, self.watch = trainer, watch
 
     def on_log(
@@ -166,10 +170,3 @@ class StepRecorder(TrainerCallback):
         row = {"step": state.global_step, **self.trainer.step_figures, **ours, "seconds": logs.get("step_time")}
         self.trainer.run.append_step(row)
         self.watch(row)
-
-
-class StepWatcher:
-    """What a run calls after each step; the command line hands in one that draws a progress bar."""
-
-    def __call__(self, row: Mapping[str, float | None]) -> None:
-        """Take the metrics row of the step that has just ended."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
 from razona.recipe import Recipe
 
