@@ -31,10 +31,18 @@ if [ -e "$stamp" ]; then
 fi
 
 echo "Setting up .venv with $("$PYTHON" --version) (once; a few minutes) ..."
-[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
+if ! [ -x .venv/bin/python ]; then
+  "$PYTHON" -m venv .venv || {
+    rm -rf .venv
+    echo "install: $PYTHON cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2
+    exit 1
+  }
+fi
 pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 
 if has_gpu; then
+  # A CPU build from before the GPU was there would satisfy the plain version.
+  .venv/bin/python -c 'import torch, sys; sys.exit(torch.version.cuda is None)' 2>/dev/null || pip uninstall -q -y torch
   pip install -q "torch==$TORCH"
 elif ! .venv/bin/python -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' 2>/dev/null; then
   pip install -q "torch==$TORCH+cpu" 2>.venv/torch.log ||

@@ -7,8 +7,15 @@ from trl import GRPOConfig, GRPOTrainer
 SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_save_checkpoint": ["self", "model", "trial"],
-    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
-    "_prepare_inputs": ["self", "generation_batch"],
+    "_generate_single_turn": [
+        "self",
+        "prompt_ids",
+        "images",
+        "multimodal_fields",
+        "num_generations",
+        "has_tool_images",
+    ],
+    "_tokenize_prompts": ["self", "prompts"],
 }
 
 

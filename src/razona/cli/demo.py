@@ -10,8 +10,8 @@ import typer
 from razona.cli.options import JsonOption, ResumeOption, SetOption
 
 INTRODUCTION = """\
-A base model of 2 million parameters has read word problems, most of them answered carelessly, and now tries
-problems it has never seen. It is measured, trained with GRPO on nothing but "right" or "wrong", and measured again.
+A base model tries problems that it has never seen. It is measured, trained with GRPO on nothing but whether its
+answers are right and in the form asked for, and measured again.
 """
 
 

@@ -48,6 +48,6 @@ def main() -> None:
     except RazonaError as error:
         print(f"razona: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("razona: interrupted. A training run goes on from its last checkpoint with --resume.", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        print(f"razona: the system refused: {error}", file=sys.stderr)
+        sys.exit(1)

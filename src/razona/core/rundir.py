@@ -1,6 +1,7 @@
 """The one map of a run folder: every path a run writes is named here and nowhere else."""
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,9 @@ class RunDir:
     def forget_steps_after(self, step: int) -> None:
         """Drop metrics and completions of steps later than `step`: a resumed run will write them again."""
         if self.metrics.exists():
-            write_jsonl(self.metrics, [row for row in self.read_steps() if row["step"] <= step])
+            lines = self.metrics.read_text(encoding="utf-8").split("\n")
+            whole = [json.loads(line) for line in lines[:-1]]  # what follows the last line end was cut short by a crash
+            write_jsonl(self.metrics, [row for row in whole if row["step"] <= step])
         for later in self.completion_steps():
             if later > step:
                 self.completions(later).unlink()

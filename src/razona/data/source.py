@@ -7,6 +7,7 @@ from pathlib import Path
 from razona import tasks
 from razona.core.errors import DataError
 from razona.core.nouns import Problem
+from razona.core.seeds import derive_rng
 from razona.recipe import DataSection
 
 TASKS = "tasks"
@@ -15,19 +16,20 @@ FILE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
 def load_problems(section: DataSection, *, count: int, seed: int, split: str = "train") -> list[Problem]:
-    """Give up to `count` problems of the recipe's source, in an order that depends on the seed alone.
+    """Give the problems of the recipe's source: all that a file or data set holds, or `count` generated ones.
 
     Args:
-        count: how many the run can use; generators give exactly that many, a file at most what it holds.
+        count: how many to generate. `data.max_problems` cuts both, after files are shuffled by the seed.
         split: of the generators: `train`, `evaluation` or `ood`. Files and hub data sets have `data.split`.
 
     Raises:
         DataError: the file, the data set or the named column is not there, or a row has no target.
     """
-    limit = count if section.max_problems is None else min(count, section.max_problems)
+    limit = section.max_problems
     if section.source == TASKS:
+        count = count if limit is None else min(count, limit)
         return tasks.distinct_problems(
-            split, limit, seed=seed, families=list(section.families), levels=list(section.levels)
+            split, count, seed=seed, families=list(section.families), levels=list(section.levels)
         )
     path = Path(section.source)
     is_file = path.suffix in FILE_SUFFIXES or path.exists() or section.source.startswith(("/", "./", "../"))
@@ -36,7 +38,9 @@ def load_problems(section: DataSection, *, count: int, seed: int, split: str = "
         raise DataError(f"data.source = {section.source} holds no rows; expected at least one problem")
     question = _column(section.question_column, rows[0], "data.question_column", section.source)
     target = _column(section.target_column, rows[0], "data.target_column", section.source)
-    return [_problem(row, number, question, target, section) for number, row in enumerate(rows[:limit], start=1)]
+    problems = [_problem(row, number, question, target, section) for number, row in enumerate(rows, start=1)]
+    derive_rng("data", seed).shuffle(problems)
+    return problems[:limit]
 
 
 def _read_file(path: Path) -> Iterable[Mapping[str, object]]:

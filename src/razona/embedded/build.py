@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from razona.core.environment import describe_hardware
+from razona.core.errors import RecipeError
 from razona.core.files import write_json, write_text
 from razona.embedded import corpus
 from razona.embedded.card import write_card
@@ -50,6 +51,8 @@ def build_base(out: Path, options: BuildOptions, say: Callable[[str], None]) -> 
     Returns:
         What `build.json` holds.
     """
+    if options.steps is not None and options.minutes is not None:
+        raise RecipeError("--steps and --minutes both decide how long the build takes; give one of them")
     settings = PretrainSettings(seed=options.seed)
     if options.steps is not None:
         settings = replace(settings, steps=options.steps)
@@ -116,7 +119,9 @@ def _save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: P
 
 
 def _with_problems(recipe: Recipe, count: int) -> Recipe:
-    section: EvaluateSection = recipe.evaluate.model_copy(update={"num_problems": count, "best_prompt_problems": count})
+    section: EvaluateSection = recipe.evaluate.model_copy(
+        update={"num_problems": count, "ood_num_problems": count, "best_prompt_problems": count}
+    )
     return recipe.model_copy(update={"evaluate": section})
 
 

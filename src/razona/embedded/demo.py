@@ -1,23 +1,25 @@
 """The whole loop: measure the base, train it, measure it again, say what changed."""
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from razona.core.environment import describe_hardware
-from razona.core.errors import RecipeError
+from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json
 from razona.core.rundir import RunDir
+from razona.data import tags_of
 from razona.data.source import TASKS
 from razona.evaluate.compare import by_family, compare, examples, paragraph
 from razona.evaluate.plan import TRAINING_PROMPT, Plan, Sides, comparison, store
 from razona.models.load import Policy, load_policy, load_tuned
 from razona.recipe import Recipe
 from razona.report import write_page
-from razona.train import train
+from razona.rewards import Mix
+from razona.train.run import prepare_folder, train_in
 
 PAGE_EVERY_S = 30.0
 """Seconds between two live versions of the page."""
@@ -61,7 +63,7 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
     """Evaluate the base, train it, evaluate the result on the same problems, and write summary and page.
 
     Args:
-        out: the run folder. A finished or broken run that is there is kept beside it as `<out>.previous`.
+        out: the run folder. A run that is there is kept beside it as `<out>.previous-<n>`.
         resume: go on with the training in `out` from its last checkpoint.
 
     Returns:
@@ -75,18 +77,23 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
             f"data.source = {recipe.data.source}: the demo measures on generated problems, so it needs "
             f"data.source = {TASKS}. To train on other data: razona train RECIPE"
         )
-    watcher = watcher or Watcher()
+    Mix(recipe.rewards.components, tags_of(recipe.prompt))  # refuses unknown rewards before anything is measured
     run = RunDir(out)
     if not resume:
         keep_previous(run)
+    with run.lock():
+        prepare_folder(run, recipe, resume)
+        return _run(recipe, run, watcher or Watcher())
+
+
+def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
     watch = Stopwatch()
-    base_policy = load_policy(recipe.model)
-    base, base_prompts = _measure_base(recipe, base_policy, watcher)
+    base, base_prompts = _measure_base(recipe, load_policy(recipe.model), watcher)
+    store_sides(run, "base", base, recipe)
     watch.lap("evaluate_base")
     with watcher.training(recipe.train.steps) as on_step:
-        result = train(recipe, out, resume=resume, watch=_LivePage(run, on_step))
+        result = train_in(run, recipe, _LivePage(run, on_step))
     watch.lap("train")
-    store_sides(run, "base", base, recipe)
     tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "tuned")
     store_sides(run, "tuned", tuned, recipe)
     watch.lap("evaluate_tuned")
@@ -99,19 +106,25 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
     return summary
 
 
-def keep_previous(run: RunDir) -> None:
-    """Move a run that is in the way to `<folder>.previous`; refuse while it is live."""
-    if not run.root.exists():
-        return
+def keep_previous(run: RunDir) -> Path | None:
+    """Move a run that is in the way to the first free `<folder>.previous-<n>` and give that; None where nothing was.
+
+    Raises:
+        RunFolderError: the folder is in use, or holds something that is not a run.
+    """
+    if not run.root.exists() or not any(run.root.iterdir()):
+        return None
+    if not run.recipe.exists():
+        raise RunFolderError(f"{run.root} holds files that are not a run's. Give another folder with --out.")
     with run.lock():
-        previous = run.root.with_name(run.root.name + ".previous")
-        shutil.rmtree(previous, ignore_errors=True)
+        names = (run.root.resolve().with_name(f"{run.root.resolve().name}.previous-{number}") for number in count(1))
+        previous = next(path for path in names if not path.exists())
         run.root.rename(previous)
+        return previous
 
 
 def _measure_base(recipe: Recipe, policy: Policy, watcher: Watcher) -> tuple[Measured, dict[str, dict[str, float]]]:
-    plan = Plan(recipe=recipe)
-    with watcher.stage("base", plan.num_completions(with_prompts=True)) as on_batch:
+    with watcher.stage("base", Plan(recipe=recipe).num_completions(with_prompts=True)) as on_batch:
         plan = Plan(recipe=recipe, on_batch=on_batch)
         base = Measured(held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution()))
         return base, plan.run_prompts(policy, plan.held_out())

@@ -40,7 +40,7 @@ def learn(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast
         tokenizer_object=tokenizer,
         eos_token=END_OF_TEXT,
         pad_token=PADDING,
-        model_max_length=1024,
+        model_max_length=2048,
         padding_side="left",
         chat_template=PLAIN_CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,

@@ -48,7 +48,7 @@ def examples(comparison: Comparison, count: int = 3) -> list[dict[str, str]]:
     They are chosen by place, not by outcome, so that a failure of the tuned policy can be among them.
     """
     total = len(comparison.base.problems)
-    chosen = [place * total // count + place for place in range(min(count, total))]
+    chosen = [min(total - 1, place * total // count + place) for place in range(min(count, total))]
     return [_example(comparison, place) for place in chosen]
 
 
@@ -108,8 +108,8 @@ def paragraph(summary: Mapping[str, dict]) -> str:
     boundary = ""
     if low > 0:
         boundary = (
-            f" Given {k} tries, the base finds a right answer for {base[f'pass_at_{k}']:.0%} of them: so much it could "
-            "already do sometimes, and training made it do so reliably."
+            f" Given {k} tries, the base already found a right answer for {base[f'pass_at_{k}']:.0%} of them; training "
+            "moves what it can do sometimes towards every time."
         )
     length = (
         f" It now writes {tuned['mean_length']:.0f} tokens an answer instead of {base['mean_length']:.0f} and shows "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from razona.core.errors import ModelError
@@ -58,9 +59,11 @@ def resolve(name: str) -> str:
     return str(path)
 
 
-def _dtype(section: ModelSection) -> torch.dtype:
+def _dtype(section: ModelSection, trains_all_weights: bool) -> torch.dtype:
     if section.dtype != "auto":
         return getattr(torch, section.dtype)
+    if trains_all_weights:
+        return torch.float32  # updates of a millionth would round away in bfloat16
     return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
 
 
@@ -89,7 +92,7 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_policy(section: ModelSection) -> Policy:
+def load_policy(section: ModelSection, *, trains_all_weights: bool = False) -> Policy:
     """Load model and tokenizer by hub name, folder, or `embedded`; weights from safetensors only.
 
     Raises:
@@ -100,11 +103,11 @@ def load_policy(section: ModelSection) -> Policy:
         model = AutoModelForCausalLM.from_pretrained(
             resolve(section.name),
             revision=section.revision,
-            dtype=_dtype(section),
+            dtype=_dtype(section, trains_all_weights),
             trust_remote_code=section.trust_remote_code,
             use_safetensors=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(_cannot_load("model", section, error)) from error
     if torch.cuda.is_available():
         torch.nn.Module.to(model, "cuda")

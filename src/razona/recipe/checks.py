@@ -66,6 +66,12 @@ def check_soundness(mix: str, weights: Mapping[str, float]) -> None:
             f"rewards.mix = sound, and rewards.components has no `correct` (it has {', '.join(weights)}), so nothing "
             "pays for being right. Add {name: correct}, or set rewards.mix: sum."
         )
+    unbounded = [name for name in weights if name in NOTEBOOK_REWARDS]
+    if unbounded:
+        raise RecipeError(
+            f"rewards.mix = sound, and rewards.components has {', '.join(unbounded)}, whose values are not between 0 "
+            "and 1, so no weight keeps them below `correct`. Remove them, or set rewards.mix: sum."
+        )
     others = {name: weight for name, weight in weights.items() if name != "correct"}
     if sum(others.values()) < weights["correct"]:
         return
@@ -76,6 +82,10 @@ def check_soundness(mix: str, weights: Mapping[str, float]) -> None:
         f"{weights['correct']:g} of `correct`, so a wrong completion could be paid as much as a correct one. "
         f"Lower them below {weights['correct']:g} together, or set rewards.mix: sum."
     )
+
+
+NOTEBOOK_REWARDS = ("format_exact", "format_approximate", "check_answer", "check_numbers")
+"""Components whose scale is that of the notebooks, up to 5 points."""
 
 
 def check_step_size(group_size: int, completions_per_step: int) -> None:

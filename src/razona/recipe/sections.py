@@ -49,7 +49,7 @@ class ModelSection(Section):
     name: Text = "embedded"
     """`embedded` is the small model that ships with Razona (our demo); else a hub name or a folder."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the weights in memory. `auto` is bfloat16 on a GPU that has it, float32 elsewhere."""
+    """Of the weights in memory. `auto` is bfloat16 on a GPU that has it, float32 elsewhere and for `lora: null`."""
     revision: Text | None = None
     """Branch, tag or commit on the hub. null is the main branch, which may change under you."""
     trust_remote_code: bool = False
@@ -228,28 +228,24 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    """How base and tuned model are compared, on problems that training never sees."""
+    """How `razona demo` compares base and tuned model, on generated problems that training never sees: each problem
+    is sampled, and decoded once greedily.
+    """
 
-    source: Text | None = None
-    """As `data.source`. null: the generators' evaluation split where `data.source` is `tasks`, else no data is known
-    to be held out."""
     num_problems: int = Field(default=512, ge=1)
     """Problems of the comparison (our demo)."""
     samples: int = Field(default=8, ge=1)
     """Completions per problem, the k of pass@k and maj@k."""
     temperature: float = Field(default=1.0, gt=0)
     """Of these samples. 1.0 is the policy itself, as in training."""
-    greedy: bool = True
-    """Also decodes each problem once without chance."""
     batch_size: int = Field(default=256, ge=1)
     """Completions sampled at a time. Changes memory and speed only."""
-    ood_levels: list[Annotated[int, Field(ge=1)]] = [3]
-    """Levels of the generators' `ood` split for a second comparison, harder than training (our demo). Empty: none."""
+    ood_levels: list[Annotated[int, Field(ge=1)]] = Field(default=[3], min_length=1)
+    """Levels of the generators' `ood` split for a second comparison, harder than training (our demo)."""
     ood_num_problems: int = Field(default=512, ge=1)
     """Problems of that second comparison."""
-    best_prompt_problems: int = Field(default=200, ge=0)
-    """Problems on which the base model's best prompt is sought, so that it is not beaten for its prompt alone. 0: it
-    is not sought."""
+    best_prompt_problems: int = Field(default=200, ge=1)
+    """Problems on which the base model's best prompt is sought, so that it is not beaten for its prompt alone."""
 
 
 class ReportSection(Section):

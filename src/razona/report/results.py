@@ -52,8 +52,8 @@ def metric_label(metric: str) -> str:
 def result_figures(record: RunRecord) -> list[Figure]:
     """Give the bars of each evaluation and the dots of the families; empty without a summary."""
     places = (
-        ("in-distribution", "Problems of the kinds trained on", entries(record.summary)),
-        ("out-of-distribution", "Problems of kinds never trained on", entries(record.summary, "ood")),
+        ("in-distribution", "Held-out problems", entries(record.summary)),
+        ("out-of-distribution", "Harder problems than any trained on", entries(record.summary, "ood")),
     )
     figures = [draw_bars(figure_id, title, found) for figure_id, title, found in places]
     figures.append(draw_families(entries(record.summary, "families")))

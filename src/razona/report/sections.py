@@ -129,7 +129,7 @@ def render_figure(figure: Figure) -> str:
 
 def render_results_table(record: RunRecord) -> str:
     """Give every figure of the comparison as a table; empty without a comparison."""
-    places = (("trained kinds", entries(record.summary)), ("other kinds", entries(record.summary, "ood")))
+    places = (("held-out", entries(record.summary)), ("harder", entries(record.summary, "ood")))
     body = "".join(
         f'<tr><th scope="row">{escape(place)}, {escape(metric_label(metric).replace("_", " "))}</th>'
         + "".join(f"<td>{table_cell(models.get(model), metric)}</td>" for model in ("base", "tuned"))

@@ -63,8 +63,8 @@ def sample(
     encoded = tokenizer([prompt for _, prompt in requests], add_special_tokens=False)["input_ids"]
     rows = [(index, copy) for index in range(len(requests)) for copy in range(samples)]
     rows.sort(key=lambda row: len(encoded[row[0]]))
-    padding, end = tokenizer.pad_token_id, tokenizer.eos_token_id
-    assert isinstance(padding, int) and isinstance(end, int)
+    padding, ends = tokenizer.pad_token_id, end_ids(model, tokenizer)
+    assert isinstance(padding, int)
     finished: list[list[Completion]] = [[] for _ in requests]
     was_training = model.training
     model.eval()
@@ -76,19 +76,26 @@ def sample(
                 model,
                 [encoded[index] for index, _ in batch],
                 padding=padding,
-                ends=[end],
+                ends=ends,
                 sampling=sampling,
                 generator=generator,
             )
             for (index, _), ids in zip(batch, tokens, strict=True):
-                finished[index].append(_completion(tokenizer, requests[index][0], ids))
+                finished[index].append(_completion(tokenizer, requests[index][0], ids, ends))
             on_batch(len(batch))
     model.train(was_training)
     return finished
 
 
-def _completion(tokenizer: PreTrainedTokenizerBase, problem_id: str, ids: list[int]) -> Completion:
-    ended = bool(ids) and ids[-1] == tokenizer.eos_token_id
+def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Give the ids that end a completion: the tokenizer's, and those of the model's generation settings."""
+    settings = getattr(model.generation_config, "eos_token_id", None)
+    named = settings if isinstance(settings, list) else [settings]
+    return sorted({token for token in (tokenizer.eos_token_id, *named) if isinstance(token, int)})
+
+
+def _completion(tokenizer: PreTrainedTokenizerBase, problem_id: str, ids: list[int], ends: list[int]) -> Completion:
+    ended = bool(ids) and ids[-1] in ends
     text = tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
     assert isinstance(text, str)
     return Completion(problem_id=problem_id, text=text, num_tokens=len(ids), is_truncated=not ended)

@@ -1,7 +1,10 @@
 """A training run, from a recipe to a run folder."""
 
+import json
+import os
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -10,10 +13,11 @@ import transformers
 from transformers import PreTrainedModel
 
 from razona.core.environment import describe_environment
-from razona.core.errors import DataError, RunFolderError
+from razona.core.errors import DataError, MachineError, RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
+from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems, tags_of
 from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, dump
@@ -49,7 +53,7 @@ def train(
 
     Args:
         out: the run folder. It must be new or empty, unless `resume`.
-        resume: go on from the last checkpoint in `out`; its recipe must be the same.
+        resume: go on from the last checkpoint in `out`, from the start where it has none; its recipe must be the same.
         watch: called after each step with its metrics row.
 
     Raises:
@@ -60,55 +64,85 @@ def train(
     """
     run = RunDir(out)
     with run.lock():
-        checkpoint = _prepare_folder(run, recipe, resume)
-        transformers.set_seed(recipe.train.seed)
-        policy = load_policy(recipe.model)
-        dataset = _dataset(recipe, policy, run)
-        trainer = _make_trainer(recipe, policy, dataset, run, watch)
-        trained = cast(PreTrainedModel, trainer.model)
-        check_disk(run.root, 3 * checkpoint_bytes(trained))
-        started = time.monotonic()
+        prepare_folder(run, recipe, resume)
+        return train_in(run, recipe, watch)
+
+
+def train_in(run: RunDir, recipe: Recipe, watch: StepWatch) -> TrainResult:
+    """Train in a folder that this process holds and that `prepare_folder` has made ready."""
+    refuse_several_processes()
+    transformers.set_seed(recipe.train.seed)
+    policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
+    dataset = _dataset(recipe, policy, run)
+    trainer = _make_trainer(recipe, policy, dataset, run, watch)
+    trained = cast(PreTrainedModel, trainer.model)
+    check_disk(run.root, 3 * checkpoint_bytes(trained))
+    checkpoint = last_checkpoint(run)
+    started = time.monotonic()
+    if checkpoint is None or step_of(checkpoint) < recipe.train.steps:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        seconds = time.monotonic() - started
-        trained.save_pretrained(str(run.adapter))
-        policy.tokenizer.save_pretrained(str(run.adapter))
-        return _result(run, seconds, recipe.train.completions_per_step // recipe.rollout.group_size)
+    seconds = time.monotonic() - started
+    trained.save_pretrained(str(run.adapter))
+    policy.tokenizer.save_pretrained(str(run.adapter))
+    return _result(run, seconds, recipe.train.completions_per_step // recipe.rollout.group_size)
 
 
-def _prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> Path | None:
-    """Write what describes the run, and give the checkpoint to go on from, None for a run from the start."""
+def refuse_several_processes() -> None:
+    """Refuse to run as one of several processes: sampling and storing know one so far.
+
+    Raises:
+        MachineError: WORLD_SIZE is larger than 1.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size > 1:
+        raise MachineError(
+            f"WORLD_SIZE = {size}: training runs in one process so far. Start it without torchrun or accelerate launch."
+        )
+
+
+def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
+    """Make the folder ready: a new run describes itself, a resumed one forgets what came after its last checkpoint.
+
+    Raises:
+        RunFolderError: there is nothing to go on from, another recipe was used, or the folder holds a run already.
+    """
     text = dump(recipe)
     if resume:
-        checkpoint = last_checkpoint(run)
-        if not run.recipe.exists() or checkpoint is None:
-            raise RunFolderError(
-                f"--resume: {run.root} holds no checkpoint to go on from (looked in {run.checkpoints}). "
-                "Start the run without --resume."
-            )
+        if not run.recipe.exists():
+            raise RunFolderError(f"--resume: {run.root} holds no run to go on with. Start it without --resume.")
         if run.recipe.read_text(encoding="utf-8") != text:
             raise RunFolderError(
                 f"--resume: the recipe is not the one that {run.recipe} was started with. "
                 "Give the same recipe and --set options, or another --out."
             )
-        run.forget_steps_after(int(checkpoint.name.rsplit("-", 1)[1]))
-        return checkpoint
+        checkpoint = last_checkpoint(run)
+        run.forget_steps_after(step_of(checkpoint) if checkpoint else 0)
+        return
     if run.metrics.exists() or run.checkpoints.exists():
         raise RunFolderError(
             f"{run.root} already holds a run. Go on with it (--resume), remove it, or give another folder with --out."
         )
     write_text(run.recipe, text)
     write_json(run.environment, describe_environment({"train": recipe.train.seed}))
-    return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """Give the number of steps after which a checkpoint was written."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
 
 
 def last_checkpoint(run: RunDir) -> Path | None:
     """Give the checkpoint of the highest step, None where there is none."""
     found = [path for path in run.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    return max(found, key=step_of, default=None)
 
 
 def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
-    """Give the run's problems as the rows TRL wants, and write the manifest."""
+    """Give the run's problems in the order in which they are trained on, a row a group, and write the manifest.
+
+    A source that holds fewer than the run needs is gone through again, in another order each time. The whole order
+    is fixed here, so that a resumed run sees the problems that the uninterrupted one would have seen.
+    """
     groups_per_step = recipe.train.completions_per_step // recipe.rollout.group_size
     wanted = recipe.train.steps * groups_per_step
     problems = load_problems(recipe.data, count=wanted, seed=recipe.train.seed)
@@ -121,22 +155,29 @@ def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
         for problem, prompt, length in zip(problems, prompts, lengths, strict=True)
         if limit is None or length <= limit
     ]
-    write_json(
-        run.manifest,
-        {
-            "source": recipe.data.source,
-            "problems": len(rows),
-            "left_out_as_too_long": len(problems) - len(rows),
-            "prompt_tokens": {"min": min(lengths), "max": max(lengths), "mean": sum(lengths) / len(lengths)},
-        },
-    )
     if len(rows) < groups_per_step:
         raise DataError(
             f"{len(rows)} problems are left to train on ({len(problems) - len(rows)} had prompts of more than "
             f"data.max_prompt_tokens = {limit}); a step needs {groups_per_step}. Raise data.max_prompt_tokens, or "
             "lower train.completions_per_step."
         )
-    return datasets.Dataset.from_list(rows)
+    order: list[dict[str, str]] = []
+    while len(order) < wanted:
+        again = list(rows)
+        derive_rng("order", recipe.train.seed, len(order)).shuffle(again)
+        order += again
+    write_json(
+        run.manifest,
+        {
+            "source": recipe.data.source,
+            "problems": len(problems),
+            "left_out_as_too_long": len(problems) - len(rows),
+            "trained_on": min(wanted, len(rows)),
+            "prompt_tokens": {"min": min(lengths), "max": max(lengths), "mean": sum(lengths) / len(lengths)},
+            "sha256": sha256(json.dumps(rows, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest(),
+        },
+    )
+    return datasets.Dataset.from_list(order[:wanted])
 
 
 def _row(problem: Problem, prompt: str) -> dict[str, str]:
@@ -156,6 +197,18 @@ def _make_trainer(
     run: RunDir,
     watch: StepWatch,
 ) -> Trainer:
+    try:
+        return _trainer(recipe, policy, dataset, run, watch)
+    except ValueError as error:
+        if recipe.lora and "target modules" in str(error).lower():
+            raise RecipeError(
+                f"lora.target_modules = {recipe.lora.target_modules}: {policy.name} has no such modules. Name its own "
+                "(print(model) shows them), or set lora.target_modules: all-linear."
+            ) from error
+        raise
+
+
+def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
     rollout = recipe.rollout
     trainer = Trainer(
         run=run,

@@ -1,5 +1,6 @@
 """TRL's GRPO trainer, with every completion and its receipt stored."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,10 @@ class Trainer(GRPOTrainer):
         super().__init__(reward_funcs=mix, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
         self.step_figures: dict[str, float | None] = {}
+
+    def _tokenize_prompts(self, prompts: list) -> tuple[list[list[int]], None, dict]:
+        """Tokenize rendered prompts as they stand: the chat template has already written what begins a text."""
+        return self.processing_class(text=prompts, add_special_tokens=False)["input_ids"], None, {}
 
     def _generate_single_turn(
         self,
@@ -167,6 +172,8 @@ class StepRecorder(TrainerCallback):
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
-        row = {"step": state.global_step, **self.trainer.step_figures, **ours, "seconds": logs.get("step_time")}
+        figures = {**self.trainer.step_figures, **ours, "seconds": logs.get("step_time")}
+        finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
+        row = {"step": state.global_step, **finite}
         self.trainer.run.append_step(row)
         self.watch(row)

@@ -37,6 +37,7 @@ def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
         steps_per_generation=backward_passes,
         num_generations=rollout.group_size,
         num_iterations=1,
+        shuffle_dataset=False,  # the rows come in the order in which they are trained on
         # sampling
         max_completion_length=rollout.max_completion_tokens,
         temperature=rollout.temperature,
@@ -52,7 +53,8 @@ def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
         scale_rewards=train.scale_rewards,
         # the optimizer
         learning_rate=train.learning_rate,
-        lr_scheduler_type=train.schedule,
+        # transformers' plain `constant` ignores the warm-up.
+        lr_scheduler_type="constant_with_warmup" if train.schedule == "constant" else train.schedule,
         warmup_steps=train.warmup_steps,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
