@@ -197,7 +197,7 @@ def test_the_figures_of_a_step_are_counted_right():
         "worked_share": 0.7,
         "steps_all_true": pytest.approx(6 / 7),
         "informative_groups": 0.4,
-        "all_right_groups": 0.4,
+        "all_right_groups": 0.6,
         "all_wrong_groups": 0.2,
     }
 
