@@ -24,17 +24,15 @@ def demo_command(
     as_json: JsonOption = False,
 ) -> None:
     """Measure the embedded base model, train it with GRPO, compare the two."""
-    from rich.console import Console
-
     from razona.recipe import load
 
     changes = [*(overrides or []), *([f"train.seed={seed}"] if seed is not None else [])]
     recipe = load(recipe_name, changes)
-    console = Console(stderr=as_json)
-    console.print(INTRODUCTION, soft_wrap=True)
-    from razona.cli.progress import RichWatcher
+    from razona.cli.progress import RichWatcher, make_console
     from razona.embedded.demo import demo
 
+    console = make_console(to_stderr=as_json)
+    console.print(INTRODUCTION, soft_wrap=True)
     summary = demo(recipe, out, resume=resume, watcher=RichWatcher(console))
     if as_json:
         print(json.dumps(summary, indent=2, ensure_ascii=False))

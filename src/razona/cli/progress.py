@@ -20,6 +20,16 @@ PLAIN_LINE_EVERY = 5
 """Steps between two lines where the output is not a terminal."""
 
 
+PLAIN_WIDTH = 116
+"""Columns where the output is not a terminal: the comparison's table fits."""
+
+
+def make_console(*, to_stderr: bool) -> Console:
+    """Give the console that the verbs print on."""
+    console = Console(stderr=to_stderr)
+    return console if console.is_terminal else Console(stderr=to_stderr, width=PLAIN_WIDTH)
+
+
 def describe_step(row: Mapping[str, float | None]) -> str:
     """Give a step's reward, accuracy, length and signal in one short line."""
     figures = (

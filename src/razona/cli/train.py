@@ -17,17 +17,15 @@ def train_command(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model with GRPO; writes adapter, metrics, completions, checkpoints and the page."""
-    from rich.console import Console
-
     from razona.recipe import load
 
     recipe = load(recipe_name, overrides or [])
     folder = out or Path("runs") / recipe.name
-    console = Console(stderr=as_json)
-    from razona.cli.progress import RichWatcher
+    from razona.cli.progress import RichWatcher, make_console
     from razona.report import write_page
     from razona.train import train
 
+    console = make_console(to_stderr=as_json)
     with RichWatcher(console).training(recipe.train.steps) as on_step:
         result = train(recipe, folder, resume=resume, watch=on_step)
     page = write_page(result.run)
