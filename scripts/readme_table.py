@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 RESULT = Path(__file__).parent.parent / "docs" / "results" / "demo.json"
-COLUMNS = ("run", "pass@1 base", "pass@1 tuned", "gain", "greedy", "form", "harder: base", "harder: tuned", "minutes")
+COLUMNS = ("run", "pass@1 base", "pass@1 tuned", "gain", "greedy", "form", "harder: base", "harder: tuned")
 
 
 def share(side: dict, key: str) -> str:
@@ -27,7 +27,6 @@ def main() -> None:
             f"{100 * tuned['format_rate']:.1f}",
             share(ood["base"], "pass_at_1"),
             share(ood["tuned"], "pass_at_1"),
-            f"{run['seconds']['total'] / 60:.1f}",
         )
         print(f"| {' | '.join(cells)} |")
     first = next(iter(result["runs"].values()))
