@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from razona.core.environment import describe_hardware
+
 ROOT = Path(__file__).parent.parent
 BASE = ROOT / "src" / "razona" / "models" / "embedded" / "model.safetensors"
 FOLDER = ROOT / "runs" / f"bench-{hashlib.sha256(BASE.read_bytes()).hexdigest()[:8]}"
@@ -71,7 +73,7 @@ def main() -> None:
     aims["random-reward"] = {"gains nothing beyond its interval": random_gain[0] <= 0}
     result = {
         "command": "make bench-demo",
-        "hardware": summaries[SEEDS[0]]["hardware"],
+        "hardware": describe_hardware(),
         "runs": {name: {"options": RUNS[name], **figures(summary)} for name, summary in summaries.items()},
         "aims": aims,
     }
