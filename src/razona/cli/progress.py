@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -62,6 +63,10 @@ class RichWatcher(Watcher):
             TextColumn("{task.fields[figures]}"),
             console=self.console,
         )
+
+    def kept(self, folder: Path) -> None:
+        """Say where the earlier run is now."""
+        self.console.print(f"The run that was there before is now in {folder}.", highlight=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -28,6 +28,9 @@ PAGE_EVERY_S = 30.0
 class Watcher:
     """What the demo tells while it runs; the command line hands in one that draws."""
 
+    def kept(self, folder: Path) -> None:
+        """Take the folder that an earlier run was moved to."""
+
     def stage(self, title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
         """Open a stage of `total` completions; the function it gives takes how many more are done."""
         return nullcontext(lambda done: None)
@@ -78,12 +81,13 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
             f"data.source = {TASKS}. To train on other data: razona train RECIPE"
         )
     Mix(recipe.rewards.components, tags_of(recipe.prompt))  # refuses unknown rewards before anything is measured
-    run = RunDir(out)
-    if not resume:
-        keep_previous(run)
+    run, watcher = RunDir(out), watcher or Watcher()
+    previous = None if resume else keep_previous(run)
+    if previous is not None:
+        watcher.kept(previous)
     with run.lock():
         prepare_folder(run, recipe, resume)
-        return _run(recipe, run, watcher or Watcher())
+        return _run(recipe, run, watcher)
 
 
 def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
