@@ -46,7 +46,7 @@ class Trainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list) -> tuple[list[list[int]], None, dict]:
         """Tokenize rendered prompts as they stand: the chat template has already written what begins a text."""
-        return self.processing_class(text=prompts, add_special_tokens=False)["input_ids"], None, {}
+        return self._tokenizer(prompts, add_special_tokens=False)["input_ids"], None, {}
 
     def _generate_single_turn(
         self,
