@@ -14,6 +14,7 @@ def razona(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -39,6 +40,7 @@ def test_a_mistake_ends_with_2_and_says_what_to_do(arguments: list[str], expecte
         assert fragment in done.stderr
 
 
+@pytest.mark.slow
 def test_a_data_set_without_the_named_column_lists_its_columns(tmp_path: Path):
     (tmp_path / "data.jsonl").write_text('{"frage": "2+2?", "answer": "4"}\n')
     done = razona("train", "demo", "--set", "data.source=data.jsonl", cwd=tmp_path)

@@ -60,6 +60,7 @@ def test_a_run_stores_every_completion_with_its_receipt(tmp_path: Path):
     assert (run.adapter / "adapter_model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_from_its_last_checkpoint(tmp_path: Path):
     steps = [*TINY, "train.steps=4", "train.save_every=2"]
     recipe = load("demo", steps)
