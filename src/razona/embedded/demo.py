@@ -130,14 +130,17 @@ def keep_previous(run: RunDir) -> Path | None:
 def _measure_base(recipe: Recipe, policy: Policy, watcher: Watcher) -> tuple[Measured, dict[str, dict[str, float]]]:
     with watcher.stage("base", Plan(recipe=recipe).num_completions(with_prompts=True)) as on_batch:
         plan = Plan(recipe=recipe, on_batch=on_batch)
-        base = Measured(held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution()))
-        return base, plan.run_prompts(policy, plan.held_out())
+        base = _both_sets(plan, policy)
+        return base, plan.run_prompts(policy, base.held_out.sampled.problems)
 
 
 def _measure(recipe: Recipe, policy: Policy, watcher: Watcher, title: str) -> Measured:
     with watcher.stage(title, Plan(recipe=recipe).num_completions(with_prompts=False)) as on_batch:
-        plan = Plan(recipe=recipe, on_batch=on_batch)
-        return Measured(held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution()))
+        return _both_sets(Plan(recipe=recipe, on_batch=on_batch), policy)
+
+
+def _both_sets(plan: Plan, policy: Policy) -> Measured:
+    return Measured(held_out=plan.run(policy, plan.held_out()), ood=plan.run(policy, plan.out_of_distribution()))
 
 
 def store_sides(run: RunDir, name: str, measured: Measured, recipe: Recipe) -> None:

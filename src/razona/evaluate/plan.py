@@ -52,7 +52,7 @@ class Plan:
         return tasks.distinct_problems(split, count, seed=PROBLEM_SEED, families=families, levels=list(levels))
 
     def num_completions(self, *, with_prompts: bool) -> int:
-        """Give how many completions `both_sets` samples, the other prompts of the base included if asked."""
+        """Give how many completions both sets of problems take, the other prompts of the base included if asked."""
         section = self.recipe.evaluate
         total = (section.num_problems + section.ood_num_problems) * (section.samples + 1)
         return total + with_prompts * len(PROMPT_VARIANTS) * section.best_prompt_problems * 2
