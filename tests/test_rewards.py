@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 import time
+from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -13,12 +14,18 @@ from razona.core.nouns import Outcome
 from razona.recipe import RewardComponent, RewardsSection, load
 from razona.rewards import COMPONENTS, Mix
 from razona.rewards.mix import parts_row
-from razona.verify import Tags
+from razona.rewards.sample import Sample
+from razona.verify import Tags, verify
 
 TAGS = Tags()
 THINK = Tags(working_open="<think>", working_close="</think>", solution_open="[[", solution_close="]]")
 NOTEBOOK = ("format_exact", "format_approximate", "check_answer", "check_numbers")
 DEADLINE_S = 2.0
+
+
+def pay(name, text, target, tags):
+    sample = Sample(text=text, target=target, tags=tags, verdict=verify(text, target, tags))
+    return COMPONENTS[name](sample)
 
 
 def solved(answer: str) -> str:
@@ -65,7 +72,7 @@ BY_HAND = [
 
 @pytest.mark.parametrize(("completion", "target", "values"), [*TABLE_OF_THE_NOTEBOOK, *BY_HAND])
 def test_each_reward_of_the_notebook_pays_what_it_is_known_for(completion, target, values):
-    assert tuple(COMPONENTS[name](completion, target, TAGS) for name in NOTEBOOK) == values
+    assert tuple(pay(name, completion, target, TAGS) for name in NOTEBOOK) == values
 
 
 def notebook_mix() -> Mix:
@@ -132,14 +139,14 @@ def test_the_rewards_equal_the_regular_expressions_of_the_notebook_on_random_tex
         text, target = "".join(rng.choices(PIECES, k=rng.randint(1, 12))), rng.choice(("34", "0", "1234", " 34"))
         expected = oracle(text, target)
         seen.add(expected)
-        assert tuple(COMPONENTS[name](text, target, TAGS) for name in NOTEBOOK) == expected, (text, target)
+        assert tuple(pay(name, text, target, TAGS) for name in NOTEBOOK) == expected, (text, target)
     assert len(seen) > 30  # the texts are not all alike
 
 
 def test_the_rewards_of_the_notebook_read_the_tags_of_the_recipe():
     text = "so</think>[[34]]"
-    assert tuple(COMPONENTS[name](text, "34", THINK) for name in NOTEBOOK) == (3.0, 1.5, 5.0, 3.5)
-    assert tuple(COMPONENTS[name](text, "34", TAGS) for name in NOTEBOOK) == (0.0, -3.0, -2.0, -2.5)
+    assert tuple(pay(name, text, "34", THINK) for name in NOTEBOOK) == (3.0, 1.5, 5.0, 3.5)
+    assert tuple(pay(name, text, "34", TAGS) for name in NOTEBOOK) == (0.0, -3.0, -2.0, -2.5)
 
 
 HOSTILE = [
@@ -163,14 +170,14 @@ HOSTILE = [
 def test_200_kilobytes_of_hostile_text_are_paid_within_the_deadline(name):
     start = time.perf_counter()
     for text in HOSTILE:
-        COMPONENTS[name](text, "34", TAGS)
+        pay(name, text, "34", TAGS)
     assert time.perf_counter() - start < DEADLINE_S
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_every_reward_gives_one_finite_number_for_whatever_text(name):
     texts = ["", "\0", "<SOLUTION>nan</SOLUTION>", "<end_working_out><SOLUTION>inf</SOLUTION>", "\ud800", *HOSTILE[:4]]
-    values = [COMPONENTS[name](text, "34", TAGS) for text in texts]
+    values = [pay(name, text, "34", TAGS) for text in texts]
     assert all(isinstance(value, float) and math.isfinite(value) for value in values)
 
 
@@ -247,20 +254,34 @@ def test_the_default_mix_pays_1_for_right_1_2_for_right_in_form_and_0_for_form_a
     ],
 )
 def test_correct_and_format(text, target, correct, form):
-    assert COMPONENTS["correct"](text, target, TAGS) == correct
-    assert COMPONENTS["format"](text, target, TAGS) == form
+    assert pay("correct", text, target, TAGS) == correct
+    assert pay("format", text, target, TAGS) == form
 
 
-def test_the_random_reward_depends_on_the_text_alone_and_says_nothing_about_it():
-    def pay(text):
-        return COMPONENTS["random"](text, "34", TAGS)
+def test_the_random_reward_is_drawn_anew_for_every_place_and_never_looks_at_the_text():
+    def draw(text, place):
+        verdict = verify(text, "34", TAGS)
+        return COMPONENTS["random"](Sample(text=text, target="34", tags=TAGS, verdict=verdict, place=place))
 
-    assert pay("a") == pay("a") != pay("b")
-    right = [pay(f"{i}{solved('34')}") for i in range(2_000)]
-    wrong = [pay(f"{i}{solved('35')}") for i in range(2_000)]
+    assert draw("a", "0/1/2") == draw("b", "0/1/2") != draw("a", "0/1/3")
+    right = [draw(solved("34"), f"0/{i}/0") for i in range(2_000)]
+    wrong = [draw(solved("35"), f"0/{i}/1") for i in range(2_000)]
     for values in (right, wrong):
         assert all(0 <= value < 1 for value in values)
         assert abs(sum(values) / 2_000 - 0.5) < 0.03  # 4.6 standard errors of a uniform number's mean
+
+
+def test_the_mix_draws_the_random_reward_by_seed_step_and_row():
+    @dataclass
+    class State:
+        global_step: int
+
+    def totals(seed, step):
+        mix = Mix([RewardComponent(name="random")], TAGS, seed=seed)
+        return mix(completions=["same"] * 4, target=["34"] * 4, trainer_state=State(step))
+
+    assert totals(0, 1) == totals(0, 1)
+    assert len({*totals(0, 1), *totals(0, 2), *totals(1, 1)}) == 12
 
 
 # --- The mix and its receipts --------------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ class Verdict:
     """The answer as extracted, before any normalisation; None where there is none."""
     reason: str = ""
     """One sentence for the person who reads the samples."""
+    seconds: float = 0.0
+    """Wall-clock time that the verdict took, 0 where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

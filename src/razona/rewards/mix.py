@@ -7,6 +7,7 @@ from razona.core.errors import RecipeError, RewardError
 from razona.core.nouns import Outcome, Reward, Verdict
 from razona.recipe import RewardComponent
 from razona.rewards.catalogue import COMPONENTS
+from razona.rewards.sample import Sample
 from razona.verify import Tags, verify
 
 
@@ -31,12 +32,13 @@ class Mix:
 
     __name__ = "reward"
 
-    def __init__(self, components: Sequence[RewardComponent], tags: Tags) -> None:
+    def __init__(self, components: Sequence[RewardComponent], tags: Tags, *, seed: int = 0) -> None:
         unknown = [component.name for component in components if component.name not in COMPONENTS]
         if unknown:
             raise RecipeError(f"rewards.components names {unknown}; the rewards are {', '.join(COMPONENTS)}")
         self.components = tuple(components)
         self.tags = tags
+        self.seed = seed
         self.receipts: list[Receipt] = []
 
     def __call__(self, completions: Sequence[str], target: Sequence[str], **columns: object) -> list[float | None]:
@@ -50,20 +52,25 @@ class Mix:
         """
         if len(completions) != len(target):
             raise RewardError(f"{len(completions)} completions came with {len(target)} targets; one each is needed")
-        self.receipts = [self.score(text, truth) for text, truth in zip(completions, target, strict=True)]
+        step = getattr(columns.get("trainer_state"), "global_step", 0)
+        self.receipts = [
+            self.score(text, truth, place=f"{self.seed}/{step}/{row}")
+            for row, (text, truth) in enumerate(zip(completions, target, strict=True))
+        ]
         return [receipt.reward.total for receipt in self.receipts]
 
-    def score(self, text: str, target: str) -> Receipt:
+    def score(self, text: str, target: str, *, place: str = "") -> Receipt:
         """Score one completion: total = sum of weight x value over the components that apply."""
         verdict = verify(text, target, self.tags)
         is_correct = verdict.outcome is Outcome.CORRECT
         if verdict.outcome is Outcome.UNVERIFIED:
             return Receipt(verdict=verdict, reward=Reward(total=None))
+        sample = Sample(text=text, target=target, tags=self.tags, verdict=verdict, place=place)
         parts: dict[str, float] = {}
         for component in self.components:
             value = 0.0
             if component.when == "always" or is_correct:
-                value = COMPONENTS[component.name](text, target, self.tags) or 0.0
+                value = COMPONENTS[component.name](sample) or 0.0
             parts[component.name] = component.weight * value
         return Receipt(verdict=verdict, reward=Reward(total=sum(parts.values()), parts=parts))
 

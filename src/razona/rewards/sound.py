@@ -3,21 +3,25 @@
 from hashlib import blake2b
 
 from razona.core.nouns import Outcome
-from razona.verify import Tags, read_form, verify
+from razona.rewards.sample import Sample
+from razona.verify import read_form
 
 
-def correct(text: str, target: str, tags: Tags) -> float | None:
+def correct(sample: Sample) -> float | None:
     """1 if the completion's marked answer is the target, else 0; None where the target cannot be read."""
-    outcome = verify(text, target, tags).outcome
+    outcome = sample.verdict.outcome
     return None if outcome is Outcome.UNVERIFIED else float(outcome is Outcome.CORRECT)
 
 
-def form(text: str, target: str, tags: Tags) -> float:
+def form(sample: Sample) -> float:
     """1 if the completion has exactly the form the prompt asks for, else 0. The working may be empty."""
-    return float(read_form(text, tags).is_exact)
+    return float(read_form(sample.text, sample.tags).is_exact)
 
 
-def random_number(text: str, target: str, tags: Tags) -> float:
-    """A number between 0 and 1 that means nothing, fixed by the text: the control run of a benchmark."""
-    key = f"{target}\x1f{text}".encode(errors="surrogatepass")
-    return int.from_bytes(blake2b(key, digest_size=4).digest(), "big") / 2**32
+def random_number(sample: Sample) -> float:
+    """A number between 0 and 1 that means nothing, drawn anew for every completion: the control run of a benchmark.
+
+    Fixed by its place in the run, not by the text: else the same short answer, written again and again, would be paid
+    the same each time, and that is a preference that can be learnt.
+    """
+    return int.from_bytes(blake2b(sample.place.encode(), digest_size=4).digest(), "big") / 2**32

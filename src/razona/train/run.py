@@ -220,7 +220,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
             top_k=rollout.top_k,
             min_p=rollout.min_p,
         ),
-        mix=Mix(recipe.rewards.components, tags_of(recipe.prompt)),
+        mix=Mix(recipe.rewards.components, tags_of(recipe.prompt), seed=recipe.train.seed),
         model=policy.model,
         args=grpo_config(recipe, run.checkpoints),
         train_dataset=dataset,
