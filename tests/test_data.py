@@ -10,7 +10,7 @@ from razona.core.errors import DataError
 from razona.core.nouns import Outcome, Problem
 from razona.data import PromptWriter, load_problems, tags_of
 from razona.recipe import DataSection, PromptSection
-from razona.verify import Tags, verify
+from razona.verify import Tags, check
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "problems"
 """Data sets that lie beside the repository where it is developed; they are no part of it."""
@@ -267,5 +267,5 @@ def test_every_row_of_a_real_data_set_loads_and_is_correct_against_itself(name, 
     found = read(str(path), count=10**6)
     assert len(found) == len({problem.id for problem in found}) == num
     assert all(problem.question.strip() for problem in found)
-    outcomes = {verify(f"<SOLUTION>{p.target}</SOLUTION>", p.target, Tags()).outcome for p in found}
+    outcomes = {check(f"<SOLUTION>{p.target}</SOLUTION>", p.target).outcome for p in found}
     assert outcomes == {Outcome.CORRECT}

@@ -15,7 +15,7 @@ from razona.recipe import RewardComponent, RewardsSection, load
 from razona.rewards import COMPONENTS, Mix
 from razona.rewards.mix import parts_row
 from razona.rewards.sample import Sample
-from razona.verify import Tags, verify
+from razona.verify import Settings, Tags, check
 
 TAGS = Tags()
 THINK = Tags(working_open="<think>", working_close="</think>", solution_open="[[", solution_close="]]")
@@ -24,7 +24,7 @@ DEADLINE_S = 2.0
 
 
 def pay(name, text, target, tags):
-    sample = Sample(text=text, target=target, tags=tags, verdict=verify(text, target, tags))
+    sample = Sample(text=text, target=target, tags=tags, verdict=check(text, target, Settings(tags=tags)))
     return COMPONENTS[name](sample)
 
 
@@ -191,12 +191,12 @@ RIGHT = [
     solved(r"\boxed{34}"),
     solved("$34$"),
     solved("34") + "\ngarbage",
-    solved("35") + solved("34"),
     r"The answer is \boxed{34}.",
     "The answer is 34.",
     "<SOLUTION>34</SOLUTION>",
 ]
 WRONG = [
+    solved("35") + solved("34"),  # a hedge
     solved("35"),
     solved("99"),
     solved("34 or 35"),
@@ -260,7 +260,7 @@ def test_correct_and_format(text, target, correct, form):
 
 def test_the_random_reward_is_drawn_anew_for_every_place_and_never_looks_at_the_text():
     def draw(text, place):
-        verdict = verify(text, "34", TAGS)
+        verdict = check(text, "34")
         return COMPONENTS["random"](Sample(text=text, target="34", tags=TAGS, verdict=verdict, place=place))
 
     assert draw("a", "0/1/2") == draw("b", "0/1/2") != draw("a", "0/1/3")

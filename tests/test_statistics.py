@@ -137,7 +137,8 @@ def test_the_figures_of_an_evaluation_are_counted_right():
         ("3 + 4 = 7<end_working_out><SOLUTION>7</SOLUTION>", Outcome.CORRECT, True, 1),
         ("3 + 4 = 7. 7", Outcome.CORRECT, False, 1),  # the last number counts in an evaluation
         ("3 + 4 = 7, so 8", Outcome.INCORRECT, False, 1),
-        ("seven", Outcome.NO_ANSWER, False, 0),
+        ("seven", Outcome.INCORRECT, False, 0),
+        ("", Outcome.NO_ANSWER, False, 0),
     ],
 )
 def test_an_evaluation_reads_an_answer_in_any_form(text, outcome, has_form, num_steps):

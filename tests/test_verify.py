@@ -1,76 +1,17 @@
 """Where an answer is found, when it is right, and what the form and the steps of a completion are."""
 
 import time
-from fractions import Fraction
 
 import pytest
 
 from razona.core.nouns import Outcome
-from razona.verify import Tags, extract, find_solution, parse_number, read_form, read_steps, verify
+from razona.verify import Settings, Tags, check, extract, find_solution, read_form, read_steps
 
 TAGS = Tags()
 THINK = Tags(working_open="<think>", working_close="</think>", solution_open="[[", solution_close="]]")
 CORRECT, INCORRECT, NO_ANSWER, UNVERIFIED = Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER, Outcome.UNVERIFIED
+UNMARKED = Settings(is_unmarked_allowed=True)
 DEADLINE_S = 2.0
-
-NUMBERS = [
-    ("34", Fraction(34)),
-    (" 34 ", Fraction(34)),
-    ("34.", Fraction(34)),
-    ("+34", Fraction(34)),
-    ("-34", Fraction(-34)),
-    ("\N{MINUS SIGN}34", Fraction(-34)),
-    ("034", Fraction(34)),
-    ("34.0", Fraction(34)),
-    (".5", Fraction(1, 2)),
-    ("-0", Fraction(0)),
-    ("0.1", Fraction(1, 10)),  # not the nearest float
-    ("3/4", Fraction(3, 4)),
-    ("-6/8", Fraction(-3, 4)),
-    ("1.5/3", Fraction(1, 2)),
-    ("1,234", Fraction(1234)),
-    ("-1,234.50", Fraction(-2469, 2)),
-    ("1,234,567", Fraction(1234567)),
-    ("$12", Fraction(12)),
-    ("$34$", Fraction(34)),
-    ("9" * 400, Fraction(10**400 - 1)),
-    # no numbers
-    ("", None),
-    (".", None),
-    (",", None),
-    ("-", None),
-    ("$", None),
-    ("/3", None),
-    ("3/0", None),
-    ("3/-4", None),
-    ("1/2/3", None),
-    ("1,23", None),
-    ("1234,567", None),
-    (",234", None),
-    ("1.2.3", None),
-    ("--3", None),
-    ("3-", None),
-    ("1e5", None),
-    ("0x1F", None),
-    ("1_000", None),
-    ("inf", None),
-    ("nan", None),
-    ("x", None),
-    ("3 4", None),
-    ("34%", None),
-    ("34\n35", None),
-    ("\N{ARABIC-INDIC DIGIT THREE}", None),
-    ("\N{FULLWIDTH DIGIT THREE}", None),
-    ("\N{SUPERSCRIPT TWO}", None),
-    ("\N{VULGAR FRACTION ONE HALF}", None),
-    ("9" * 401, None),
-]
-
-
-@pytest.mark.parametrize(("text", "value"), NUMBERS)
-def test_a_number_is_read_exactly_or_not_at_all(text, value):
-    assert parse_number(text) == value
-
 
 # Completion, target, what is found out. The completion starts inside the working.
 VERDICTS = [
@@ -131,7 +72,7 @@ VERDICTS = [
     ("The answer is 34 - as I said.", "34", CORRECT),
     ("Answer: 35\nAnswer: 34", "34", CORRECT),
     ("Answer: 34\nAnswer: 35", "34", INCORRECT),
-    ("Answer: 34<end_working_out>", "34", CORRECT),
+    ("Answer: 34<end_working_out>", "34", NO_ANSWER),  # in the working
     ("The answer is 34 or 35.", "34", INCORRECT),  # hedges: Visual-RFT#79
     ("The answer is 34 and 35.", "34", INCORRECT),
     ("The answer is 34, 35 or 36.", "34", INCORRECT),
@@ -152,13 +93,13 @@ VERDICTS = [
     ("17 + 17 = 34", "34", NO_ANSWER),
     # other text, letter by letter
     ("<SOLUTION>Knight</SOLUTION>", "knight", CORRECT),
-    ("<SOLUTION> a \n b </SOLUTION>", "A b.", CORRECT),
+    ("<SOLUTION> new \n york </SOLUTION>", "New York.", CORRECT),
     ("<SOLUTION>knights</SOLUTION>", "knight", INCORRECT),
     ("<SOLUTION>not a knight</SOLUTION>", "knight", INCORRECT),
     ("<SOLUTION>four</SOLUTION>", "4", INCORRECT),
     ("<SOLUTION>4</SOLUTION>", "four", INCORRECT),
     # more than an answer can be
-    (f"<SOLUTION>{'9' * 1_001}</SOLUTION>", "9" * 1_001, INCORRECT),
+    (f"<SOLUTION>{'9' * 2_001}</SOLUTION>", "9" * 2_001, INCORRECT),
     (f"<SOLUTION>34{' ' * 5_000}</SOLUTION>", "34", CORRECT),
     # our side failed
     ("<SOLUTION>34</SOLUTION>", "", UNVERIFIED),
@@ -168,7 +109,7 @@ VERDICTS = [
 
 @pytest.mark.parametrize(("completion", "target", "outcome"), VERDICTS)
 def test_verify(completion, target, outcome):
-    assert verify(completion, target, TAGS).outcome is outcome
+    assert check(completion, target).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -178,33 +119,34 @@ def test_verify(completion, target, outcome):
         ("so 34, 35", INCORRECT),
         ("34,", CORRECT),
         ("it is 34.", CORRECT),
-        ("34 = 30 + 4", INCORRECT),
-        ("no number", NO_ANSWER),
+        ("34 = 30 + 4", CORRECT),
+        ("no number", INCORRECT),
+        ("34<end_working_out>", CORRECT),
         ("Answer: 35. Or 34", INCORRECT),  # what is marked goes first
         ("<SOLUTION></SOLUTION>34", NO_ANSWER),
     ],
 )
 def test_the_last_number_counts_where_it_is_allowed(completion, outcome):
-    assert verify(completion, "34", TAGS, allow_last_number=True).outcome is outcome
+    assert check(completion, "34", UNMARKED).outcome is outcome
 
 
 @pytest.mark.parametrize("target", ["34", "-34", "1/2", "knight", "x + 1", "1,234", "$5$", "\N{GREEK SMALL LETTER PI}"])
 def test_every_target_is_correct_against_itself(target):
-    assert verify(f"<SOLUTION>{target}</SOLUTION>", target, TAGS).outcome is CORRECT
-    assert verify(rf"\boxed{{{target}}}", target, TAGS).outcome is CORRECT
+    assert check(f"<SOLUTION>{target}</SOLUTION>", target).outcome is CORRECT
+    assert check(rf"\boxed{{{target}}}", target).outcome is CORRECT
 
 
 def test_a_verdict_quotes_the_answer_as_it_stands_and_says_why():
-    verdict = verify("<SOLUTION> 1,235 </SOLUTION>", "1234", TAGS)
+    verdict = check("<SOLUTION> 1,235 </SOLUTION>", "1234")
     assert (verdict.answer, verdict.reason) == ("1,235", "'1,235' is not '1234'")
-    assert verify("<SOLUTION>1,234</SOLUTION>", "1234", TAGS).answer == "1,234"
-    assert verify("", "34", TAGS).answer is None
-    assert verify("x", "", TAGS).reason == "the target is empty"
+    assert check("<SOLUTION>1,234</SOLUTION>", "1234").answer == "1,234"
+    assert check("", "34").answer is None
+    assert check("x", "").reason == "the target is empty"
 
 
 def test_the_tags_of_the_recipe_are_the_ones_that_count():
-    assert verify("so</think>[[34]]", "34", THINK).outcome is CORRECT
-    assert verify("so</think><SOLUTION>34</SOLUTION>", "34", THINK).outcome is NO_ANSWER
+    assert check("so</think>[[34]]", "34", Settings(tags=THINK)).outcome is CORRECT
+    assert check("so</think><SOLUTION>34</SOLUTION>", "34", Settings(tags=THINK)).outcome is NO_ANSWER
 
 
 @pytest.mark.parametrize(
@@ -222,13 +164,14 @@ def test_find_solution(text, solution):
 
 
 def test_an_answer_that_is_not_marked_is_not_extracted():
-    assert extract("30 + 4 = 34", TAGS) is None
-    assert extract("30 + 4 = 34", TAGS, allow_last_number=True) == "34"
+    assert extract("30 + 4 = 34", TAGS).answers == ()
+    assert extract("so we have 30 and 4 and in all 34", TAGS, is_unmarked_allowed=True).answers == ("34",)
 
 
 FORMS = [
     ("3 + 4 = 7<end_working_out><SOLUTION>7</SOLUTION>", True, "3 + 4 = 7"),
-    ("<end_working_out><SOLUTION>7</SOLUTION>", True, ""),
+    ("<end_working_out><SOLUTION>7</SOLUTION>", False, ""),
+    (" \n<end_working_out><SOLUTION>7</SOLUTION>", False, " \n"),
     ("a<end_working_out>\n <SOLUTION>\n7\n</SOLUTION> \n", True, "a"),
     ("a<end_working_out><SOLUTION>7</SOLUTION>.", False, "a"),
     ("a<end_working_out>so <SOLUTION>7</SOLUTION>", False, "a"),
@@ -324,7 +267,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
 def test_200_kilobytes_of_hostile_text_are_judged_within_the_deadline(text):
     start = time.perf_counter()
-    verify(text, "34", TAGS, allow_last_number=True)
+    check(text, "34", UNMARKED)
     read_form(text, TAGS)
     read_steps(text)
     assert time.perf_counter() - start < DEADLINE_S

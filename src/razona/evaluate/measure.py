@@ -7,7 +7,7 @@ from razona.core.nouns import Completion, Outcome, Problem, Verdict
 from razona.evaluate.statistics import Estimate, mean_with_interval, pass_at_k, share_with_interval
 from razona.models.load import Policy
 from razona.rollout import Sampling, sample
-from razona.verify import Tags, read_form, read_steps, verify
+from razona.verify import Settings, Tags, check, read_form, read_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def judge(completion: Completion, target: str, tags: Tags) -> Judged:
     """Read a completion's verdict, form and steps; its answer may stand there in any form."""
     return Judged(
         completion=completion,
-        verdict=verify(completion.text, target, tags, allow_last_number=True),
+        verdict=check(completion.text, target, Settings(tags=tags, is_unmarked_allowed=True)),
         has_form=read_form(completion.text, tags).is_exact,
         num_steps=read_steps(completion.text).count,
     )

@@ -8,7 +8,7 @@ from razona.core.nouns import Outcome, Reward, Verdict
 from razona.recipe import RewardComponent
 from razona.rewards.catalogue import COMPONENTS
 from razona.rewards.sample import Sample
-from razona.verify import Tags, verify
+from razona.verify import Settings, Tags, check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,7 @@ class Mix:
         self.components = tuple(components)
         self.tags = tags
         self.seed = seed
+        self.settings = Settings(tags=tags)
         self.receipts: list[Receipt] = []
 
     def __call__(self, completions: Sequence[str], target: Sequence[str], **columns: object) -> list[float | None]:
@@ -61,7 +62,7 @@ class Mix:
 
     def score(self, text: str, target: str, *, place: str = "") -> Receipt:
         """Score one completion: total = sum of weight x value over the components that apply."""
-        verdict = verify(text, target, self.tags)
+        verdict = check(text, target, self.settings)
         is_correct = verdict.outcome is Outcome.CORRECT
         if verdict.outcome is Outcome.UNVERIFIED:
             return Receipt(verdict=verdict, reward=Reward(total=None))

@@ -14,7 +14,7 @@ def correct(sample: Sample) -> float | None:
 
 
 def form(sample: Sample) -> float:
-    """1 if the completion has exactly the form the prompt asks for, else 0. The working may be empty."""
+    """1 if the completion has exactly the form the prompt asks for, some working included, else 0."""
     return float(read_form(sample.text, sample.tags).is_exact)
 
 

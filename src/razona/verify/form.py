@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from razona.verify.answer import Tags
+from razona.verify.tags import Tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +10,7 @@ class FormReport:
     """The form of one completion, whose prompt has already opened the working."""
 
     is_exact: bool
-    """The working ends once, one non-empty solution block follows, and nothing else after either."""
+    """Some working, which ends once; one non-empty solution block; nothing between the two or after."""
     working: str
     """The text before the end of the working; the whole text where it never ends."""
 
@@ -19,7 +19,7 @@ def read_form(text: str, tags: Tags) -> FormReport:
     """Read the form of a completion. Linear in the text's length.
 
     Exact means `working </working> <solution>answer</solution>`: every mark once, in this order, nothing but
-    white space between the two blocks and after the last. The working itself may be empty.
+    white space between the two blocks and after the last, and something in both.
     """
     working, closed, rest = text.partition(tags.working_close)
     if not closed:
@@ -30,6 +30,7 @@ def read_form(text: str, tags: Tags) -> FormReport:
     is_exact = (
         len(answer) == len(rest) - len(tags.solution_open) - len(tags.solution_close)
         and bool(answer.strip())
+        and bool(working.strip())
         and not any(mark in answer or mark in working for mark in marks)
     )
     return FormReport(is_exact=is_exact, working=working)

@@ -1,0 +1,113 @@
+r"""Answers as people, models and data sets write them, brought to one plain spelling before they are parsed.
+
+Linear in the text's length. What is dropped carries no value: spacing commands, `\left` and `\right`, dollar signs around a
+formula, `\displaystyle`, a final full stop. What carries one becomes ASCII: `½`, `x²`, `√2`, `≤`, full-width and other digits.
+"""
+
+import re
+import unicodedata
+
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
+_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+_SYMBOLS = {
+    "√": r"\sqrt ", "∛": r"\sqrt[3]", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
+    "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ",
+    "∈": r"\in ", "°": r"^\circ ", "±": r"\pm ", "∓": r"\mp ", "−": "-", "–": "-", "‑": "-", "—": "-", "≈": r"\approx ",
+    "′": "'", "’": "'", "“": '"', "”": '"', "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ",
+    "μ": r"\mu ", "σ": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ", "δ": r"\delta ", "ε": r"\epsilon ", "ρ": r"\rho ",
+    "∧": r"\wedge ", "∨": r"\vee ", "¬": r"\neg ", "→": r"\to ", "，": ",", "。": ".", "：": ":", "；": ";", "\u00a0": " ",
+    "\u202f": " ", "\u2009": " ", "∑": r"\sum ", "∫": r"\int ", "∏": r"\prod ", "€": r"\text{euro}", "£": r"\text{pound}", "¥": r"\text{yen}",
+}  # fmt: skip
+_DOLLAR_FORMULA = re.compile(r"\$")
+_SPACING = re.compile(
+    r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|middle)(?![a-zA-Z])\.?|\\[,;:!> ]|~|\\q?quad ?(?=[a-zA-Z\\({$-]|$)|\\hspace\{[^{}]*\}|&(?=\s*=)"
+)
+_SAME = [
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
+    (re.compile(r"\\(?:mbox|textnormal|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mathcal|boldsymbol|bm|operatorname\*?|rm|bf|hbox|textsf)(?=\s*\{)"), r"\\text"),
+    (re.compile(r"\\(?:leq|leqslant|leqq)(?![a-zA-Z])"), r"\\le "),
+    (re.compile(r"\\(?:geq|geqslant|geqq)(?![a-zA-Z])"), r"\\ge "),
+    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne "),
+    (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
+    (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
+    (re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset "),
+    (re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ "),
+    (re.compile(r"\^\{\s*\\circ\s*\}"), r"^\\circ "),
+    (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-zA-Z])"), "|"),
+    (re.compile(r"\\(?:bmod|land)(?![a-zA-Z])"), r"\\wedge "),
+]  # fmt: skip
+_TWICE_ESCAPED = re.compile(r"\\\\(?=[a-zA-Z({\[,!;])")
+_BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_BASE_IN_WORDS = re.compile(r"_\{?\\text\s*\{\s*(" + "|".join(_BASES) + r")\s*\}\}?")
+_GLUED_JOINER = re.compile(r"(?<=[\d)])(or|and)(?=[A-Za-z(\d])")
+_GROUPED_COMMA = re.compile(r"\s*\{\s*,\s*\}\s*(?=\d)|,\\!\s*(?=\d)")
+_THIN_SPACE_GROUP = re.compile(r"(?<=\d)\\[,:;](?=\d{3}(?!\d))")
+THOUSANDS = "\x1f"
+"""Stands for a comma that certainly groups digits: `1{,}234`, `1,\\!234`, `1\\,234`."""
+
+
+def _plain_character(character: str) -> str:
+    if character.isascii():
+        return character
+    if character in _SYMBOLS:
+        return _SYMBOLS[character]
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.digit(character))
+    if category == "Cf":  # zero-width and direction marks
+        return ""
+    name = unicodedata.name(character, "")
+    if "VULGAR FRACTION" in name:
+        top, _, bottom = unicodedata.normalize("NFKC", character).partition("\u2044")
+        return rf"\frac{{{top}}}{{{bottom or '1'}}}"
+    if name.startswith(("FULLWIDTH", "MATHEMATICAL")):
+        return unicodedata.normalize("NFKC", character)
+    return character
+
+
+def to_ascii(text: str) -> str:
+    """Give the text with every known mathematical character in its LaTeX or ASCII spelling.
+
+    >>> to_ascii("x² + ½")
+    'x^{2} + \\\\frac{1}{2}'
+    """
+    if text.isascii():
+        return text
+    out: list[str] = []
+    script, marks = "", {"^": _SUPERSCRIPTS, "_": _SUBSCRIPTS}
+    for character in text:
+        kind = "^" if character in _SUPERSCRIPTS else "_" if character in _SUBSCRIPTS else ""
+        if kind != script:
+            out.append("}" if script else "")
+            out.append(kind + "{" if kind else "")
+            script = kind
+        out.append(marks[kind][character] if kind else _plain_character(character))
+    out.append("}" if script else "")
+    return "".join(out)
+
+
+def clean(text: str) -> str:
+    """Give an answer's text in the plain spelling that `parser.parse` reads; see this file's head."""
+    text = _BASE_IN_WORDS.sub(lambda match: "_{" + str(_BASES.index(match[1]) + 2) + "}", text) if "_" in text else text
+    text = _GLUED_JOINER.sub(r" \1 ", to_ascii(text).strip().strip("*").strip())
+    if "\\" in text or "$" in text or "~" in text:
+        if "\\\\" in text:  # a new row in a matrix; before a word elsewhere, an escape that was written twice
+            text = text.replace("\\\\", "\\cr ") if "\\begin" in text else _TWICE_ESCAPED.sub("\\\\", text)
+        text = _GROUPED_COMMA.sub(THOUSANDS, text)
+        text = _THIN_SPACE_GROUP.sub(THOUSANDS, text)
+        text = text.replace("\\\\%", "%").replace("\\%", "%").replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
+        if "\\$" in text:
+            text = text.replace("\\$", "\\dollar ")
+        text = _DOLLAR_FORMULA.sub(" ", text)
+        text = _SPACING.sub(" ", text)
+        for pattern, spelling in _SAME:
+            text = pattern.sub(spelling, text)
+    elif "{,}" in text:
+        text = text.replace("{,}", THOUSANDS)
+    text = text.strip()
+    if text.endswith("!") and text[-2:-1].isalpha():
+        text = text[:-1]
+    while text.endswith((".", ";", ",")) and not text.endswith(("\\,", "\\;")) and len(text) > 1:
+        text = text[:-1].rstrip()
+    return text
