@@ -79,7 +79,8 @@ def test_a_value_too_deep_is_refused():
     "message",
     [
         b"", b"[", b"\xff", b"{}", b'["list"]', b'["list",{}]', b'["object",[]]', b'["int",5]', b'["int","zz"]',
-        b'["bytes","f"]', b'["complex",[1,2]]', b'["dict",[[1]]]', b'["dict",[["list",[]],1]]', b'["dict",[[["list",[]],1]]]',
+        b'["bytes","f"]', b'["complex",[1,2]]', b'["dict",[[1]]]', b'["dict",[["list",[]],1]]',
+        b'["dict",[[["list",[]],1]]]',
         b'["set",[["list",[]]]]', b'["list",[{}]]', b"[" * 100_000, b'["list",[' * 200 + b"]]" * 200,
     ],
     ids=lambda message: message[:20].decode("latin-1"),
@@ -213,8 +214,8 @@ class _Distorted(ast.NodeTransformer):
             node.name = f"{node.name}_before"
             code = (
                 f"def {self.name}(*a, **k):\n    r = {node.name}(*a, **k)\n    if isinstance(r, bool): return not r\n"
-                "    if isinstance(r, (int, float, complex)): return 2 * r + 1\n    if isinstance(r, str): return r + 'x'\n"
-                "    return [r]"
+                "    if isinstance(r, (int, float, complex)): return 2 * r + 1\n"
+                "    return r + 'x' if isinstance(r, str) else [r]"
             )
             return [node, ast.parse(code).body[0]]
         return node

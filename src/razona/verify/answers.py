@@ -38,7 +38,7 @@ def check(completion: str, target: str, settings: Settings = DEFAULT) -> Verdict
     <Outcome.CORRECT: 'correct'>
     """
     started = time.perf_counter()
-    outcome, answer, reason = judge(completion, target, settings)
+    outcome, answer, reason = (_remembered if settings.is_remembered else judge)(completion, target, settings)
     return Verdict(outcome=outcome, answer=answer, reason=reason, seconds=time.perf_counter() - started)
 
 
@@ -74,6 +74,10 @@ def judge(completion: str, target: str, settings: Settings) -> tuple[Outcome, st
 
 
 _TARGET_SAYS = re.compile(r"^(?:the )?(?:final )?answer is:?\s+(.{1,200})$", re.IGNORECASE)
+
+
+_remembered = lru_cache(maxsize=4_096)(judge)
+"""`judge`, by content: evaluation, rewards and the red team ask for the same verdicts again."""
 
 
 class _TargetError(ValueError):
@@ -157,9 +161,10 @@ def _joined(texts: tuple[str, ...], *, is_target: bool) -> Node | None:
 def _compare_one(answer: str, target: str, settings: Settings, *, is_marked: bool) -> tuple[bool, str]:
     if answer == target:
         return True, ""
-    if _PLAIN.fullmatch(target) and _PLAIN.fullmatch(answer):
-        if settings.tolerance is None:
+    if settings.tolerance is None and _PLAIN.fullmatch(target) and _PLAIN.fullmatch(answer):
+        if "." in target or "." in answer:
             return Fraction(answer) == Fraction(target), ""
+        return int(answer) == int(target), ""
     expected = read_target(target)
     if expected.limit:
         if read(answer).text == expected.text:
@@ -225,9 +230,27 @@ def _compare_unreadable(
     says = _SAYS.search(answer)
     if says and says[1] != answer:
         return _compare_one(says[1].strip(), target, settings, is_marked=True)
-    if reading.node is None and expected.node is not None:
+    if expected.node is not None:
         return False, f"{_short(answer)} is no formula that can be read"
+    if reading.node is None and "\\" in expected.text and "\\" in reading.text:
+        return _ask_the_worker(expected.text, reading.text, settings)
+    if "\\" in expected.text:
+        raise _TargetError(f"the target {_short(target)} is no formula that can be read")
     return False, ""
+
+
+def _ask_the_worker(target: str, answer: str, settings: Settings) -> tuple[bool, str]:
+    """Have two formulas that our parser does not know compared symbolically, in a process that is killed at the deadline."""
+    from razona.verify.pool import JobStatus, default_pool
+    from razona.verify.symbolic import prove_equal
+
+    result = prove_equal(target, answer, default_pool(), settings.deadline_s)
+    if result.status is JobStatus.DONE:
+        assert isinstance(result.value, dict)
+        return bool(result.value["equal"]), ""
+    if result.status in (JobStatus.UNAVAILABLE, JobStatus.FAILED):
+        raise _TargetError(f"the target {_short(target)} is no formula that can be read ({result.reason})")
+    return False, f"the symbolic comparison was stopped: {result.reason}"
 
 
 def _compare_quantities(

@@ -24,6 +24,8 @@ from razona.verify.tags import Tags
 MAX_GAP = 120
 """Characters between two boxes that are still one statement."""
 MAX_BLOCKS = 50
+TAIL = 160
+"""Characters at the end of a text that are searched first."""
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 _CORRECTION = re.compile(
@@ -42,7 +44,6 @@ _DENIED_AFTER = re.compile(
     re.IGNORECASE,
 )
 _MARKS = ("answer is", "answer:", "answer :", "answer**:", "result:", "result is", "####", "\na:", "answer was", "answers are", "answer=", "réponse :", "réponse:", "réponse est", "答案：", "答案是")  # fmt: skip
-_HOT_LETTERS = ("a", "#", "r", "A", "R")
 _SENTENCE_END = re.compile(r"(?<=[^\d\s])\.(?=\s+[A-Z]|\s*$)|\n|(?<=\d)\.(?=\s|$)")
 _MARKED_NUMBER = re.compile(
     r"[ \t:*]*(\$?[+-]?(?>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?))(?![0-9/^*+:%\\]|[,.][0-9/\\]|[ \t]*[\\{]|[ \t]*[-+*/^=×:][ \t]*(?:[0-9\\(]|[a-z](?![a-z]))|[ \t]+(?!a\b|I\b)[A-Za-z](?![A-Za-z])|[ \t]*(?:or|and|,|;)[ \t]*[$+-]*[0-9])(?=[\s.,;!)*]|$)"
@@ -73,9 +74,12 @@ def outside_the_working(text: str, tags: Tags) -> str | None:
     end = text.find(tags.working_close)
     if end >= 0:
         return text[end + len(tags.working_close) :]
-    if _THINK_CLOSE in text:
-        return text[text.rfind(_THINK_CLOSE) + len(_THINK_CLOSE) :]
-    return None if tags.working_open in text or _THINK_OPEN in text else text
+    if "think>" in text:
+        if _THINK_CLOSE in text:
+            return text[text.rfind(_THINK_CLOSE) + len(_THINK_CLOSE) :]
+        if _THINK_OPEN in text:
+            return None
+    return None if tags.working_open in text else text
 
 
 def find_solution(text: str, tags: Tags) -> str | None:
@@ -159,15 +163,26 @@ def _boxed(region: str) -> Found | None:
     return Found(answers=tuple(box.text.strip() for box in joint), place="boxed", following=after)
 
 
-def _marked(region: str) -> Found | None:
-    """Give what follows the last mark, up to the end of its line or sentence; None where there is no mark."""
-    lowered = region.lower() if len(region) == len(region.lower()) else region
+def _last_mark(text: str) -> tuple[int, str]:
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a letter whose small form is longer
+        lowered = text
     position, mark = -1, ""
     for candidate in _MARKS:
         found = lowered.rfind(candidate)
         if found > position:
             position, mark = found, candidate
-    if position < 0 and lowered.startswith("a:"):
+    return position, mark
+
+
+def _marked(region: str) -> Found | None:
+    """Give what follows the last mark, up to the end of its line or sentence; None where there is no mark."""
+    position, mark = _last_mark(region[-TAIL:])  # most answers stand at the end: a mark found there is the last one
+    if position >= 0:
+        position += max(0, len(region) - TAIL)
+    elif len(region) > TAIL:
+        position, mark = _last_mark(region)
+    if position < 0 and region[:2] in ("A:", "a:"):
         position, mark = 0, "a:"
     if position < 0:
         return None
@@ -225,7 +240,7 @@ def _extract(region: str, tags: Tags, *, is_unmarked_allowed: bool) -> Found:
             if any(answers):
                 return Found(answers=tuple(answer for answer in answers if answer), place="solution")
             return nothing("the solution block is empty")
-    if "\\boxed" in region or "\\fbox" in region:
+    if "box" in region and ("\\boxed" in region or "\\fbox" in region):
         boxed = _boxed(region)
         if boxed is not None:
             return boxed

@@ -61,7 +61,8 @@ def choice(text: str) -> str:
     return (match[1] or match[3]) if match else ""
 
 
-_LETTER = re.compile(r"(?<![A-Za-z'])\(?([A-J])\)?(?![A-Za-z'])")
+_LETTER = re.compile(r"(?<![A-Za-z'])\(?([A-J])\)?(?![A-Za-z'])(?!(?<=I)\s+[a-z])")
+_LEADING_LETTER = re.compile(r"^\(?([A-J])\)?[.,:;]\s*(?!or\b|and\b|\(?[A-J]\b)\S")
 _REFUSED = re.compile(
     r"(?:\bnot|n't|\bnon|\bneither|\bnor|不是|\bexcept)\s*(?:be\s+)?(?:\(?[A-J]\)?\s*(?:,|or|and|nor)\s*)*$",
     re.IGNORECASE,
@@ -73,6 +74,9 @@ def chosen(text: str) -> str:
     letter = choice(text)
     if letter:
         return letter
+    leading = _LEADING_LETTER.match(text)
+    if leading:
+        return leading[1]
     picked = {
         match[1]
         for match in _LETTER.finditer(text)

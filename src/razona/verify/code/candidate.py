@@ -34,7 +34,7 @@ def answer_calls(descriptor: int) -> None:
     """
     os.dup2(1, 2)  # the parent reads standard error only until the process is confined
     source = read_message(descriptor).decode("utf-8", errors="surrogatepass")
-    vars(builtins).update(_EXITS)
+    builtins.__dict__.update(_EXITS)
     module = ModuleType("solution")
     sys.modules["solution"] = module
     failure: bytes | None = None
@@ -83,7 +83,7 @@ def run_program(descriptor: int) -> None:
     """Run the code as a program on this process's standard input and output."""
     source = read_message(descriptor).decode("utf-8", errors="surrogatepass")
     os.close(descriptor)
-    vars(builtins).update(_EXITS)
+    builtins.__dict__.update(_EXITS)
     main = ModuleType("__main__")
     sys.modules["__main__"] = main
     exec(compile(source, "<solution>", "exec"), main.__dict__)

@@ -39,7 +39,7 @@ class CodeOptions:
     timeout_s: float = 5.0
     """Wall-clock time for all tests of one completion together, counted from when the sandbox stands."""
     memory_mib: int = 512
-    """Address space of one process; a deque of ten million integers needs about 400."""
+    """Address space of one process; a list of ten million different integers takes about 400."""
     tags: Tags = field(default_factory=Tags)
 
 
@@ -82,6 +82,7 @@ def check_code(completion: str, problem: CodeProblem, options: CodeOptions | Non
     Raises:
         MachineError: this machine has no sandbox of the kind asked for.
 
+    >>> from razona.verify.code.problem import read_code_row
     >>> problem = read_code_row({"tests": ["assert add(1, 2) == 3"]})
     >>> check_code("def add(a, b): return a + b", problem).verdict.outcome
     <Outcome.CORRECT: 'correct'>

@@ -67,15 +67,23 @@ class SandboxProcess:
         self.close()
 
     def close(self) -> None:
-        """Kill the process and what it started, and wait for its end."""
-        if self._process.poll() is None:
-            # Its session is its own; bubblewrap's name space of processes ends with its first member.
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(timeout=_END_TIMEOUT_S)
-        self._socket.close()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        """Kill the process and what it started, and wait for its end.
+
+        Raises:
+            SandboxFailedError: the kernel does not let it end.
+        """
+        try:
+            if self._process.poll() is None:
+                # Its session is its own; bubblewrap's name space of processes ends with its first member.
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait(timeout=_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise SandboxFailedError(f"a killed sandbox was still there after {_END_TIMEOUT_S:.0f} s") from None
+        finally:
+            self._socket.close()
+            for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+                if stream is not None:
+                    stream.close()
 
     def wait_confined(self) -> None:
         """Wait until the process has confined itself; no code of a completion is in it before.

@@ -106,6 +106,8 @@ def clean(text: str) -> str:
     elif "{,}" in text:
         text = text.replace("{,}", THOUSANDS)
     text = text.strip()
+    if text.startswith("{") and text.endswith("}") and "}" not in text[:-1]:
+        text = text[1:-1].strip()
     if text.endswith("!") and text[-2:-1].isalpha():
         text = text[:-1]
     while text.endswith((".", ";", ",")) and not text.endswith(("\\,", "\\;")) and len(text) > 1:

@@ -13,7 +13,7 @@ WORDS = frozenset(
 """Letters that are one token in plain text; a backslash before them changes nothing."""
 _TOKEN = re.compile(
     rf"""\s*(?:
-    (?P<number>(?:\d{{1,3}}(?:{THOUSANDS}\d{{3}})+|\d+)(?:\.\d+|\.(?=\s*\\overline))?(?:[eE][+-]?\d+(?![\d.a-zA-Z]))?|\.\d+)
+    (?P<number>(?:\d{{1,3}}(?:{THOUSANDS}\d{{3}})+|\d+)(?:\.\d+|\.(?=\s*\\overline|[/*)]))?(?:[eE][+-]?\d+(?![\d.a-zA-Z]))?|\.\d+)
     |\\text\s*\{{(?P<text>[^{{}}]*)\}}
     |\\(?P<begin>begin|end)\s*\{{(?P<environment>[a-zA-Z]+)\*?\}}
     |\\(?P<command>[a-zA-Z]+)
@@ -91,6 +91,8 @@ def _append(tokens: list[Token], kind: str, value: str, *, is_spaced: bool) -> N
             return
         else:
             value = "\\" + value
+    elif kind == "text" and len(value.strip()) == 1 and value.strip().isalpha():
+        kind, value = "letter", value.strip()
     elif kind == "dollar":
         kind, value = "command", r"\dollar"
     elif kind == "word":

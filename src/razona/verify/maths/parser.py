@@ -287,7 +287,14 @@ class _Parser:
     def _script(self) -> Node:
         """The one argument of `^`, `_`: a group, one digit of a longer number, a signed atom."""
         if self.is_at("{"):
+            word, end = (*self.tokens[self.position + 1 : self.position + 3], END, END)[:2]
+            if word.kind == "text" and end.value == "}":
+                self.position += 3
+                self.token = self.tokens[self.position]
+                return Node("symbol", word.value.strip())
             return self.group()
+        if self.token.kind == "text":
+            return Node("symbol", self.advance().value.strip())
         if self.is_at("-", "+"):
             sign = self.advance().value
             inner = self._script()

@@ -76,6 +76,8 @@ def equal_relations(target: Node, answer: Node, settings: Settings, equal: Equal
     """Compare where at least one side is a relation."""
     if target.kind != "relation" or answer.kind != "relation":
         return settings.relation_as_set and _same_solutions(target, answer)
+    if not settings.relation_as_set and r"\in" in target.value and r"\in" not in answer.value:  # type: ignore[operator]
+        return False
     left, right = _normal(target), _normal(answer)
     if left.value == right.value and len(left.parts) == len(right.parts):
         if all(equal(one, other, settings) for one, other in zip(left.parts, right.parts, strict=True)):
