@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check bench bench-demo install lock
+.PHONY: demo test check bench bench-demo bench-verify install lock
 
 demo: install
 	@$(PY) -m razona demo
@@ -13,10 +13,15 @@ test: install
 check: install
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m pyright && $(PY) -m pytest -q -m "not slow and not gpu and not network"
 
-bench: bench-demo
+bench: bench-verify bench-demo
 
 bench-demo: install
 	@$(PY) benchmarks/demo.py
+
+# math-verify is what we are compared with; nothing of ours needs it.
+bench-verify: install
+	@$(PY) -m pip install -q "math-verify==0.9.0" "latex2sympy2_extended==1.11.0"
+	@$(PY) benchmarks/verify.py
 
 install:
 	@scripts/install.sh

@@ -24,8 +24,16 @@ DEADLINE_S = 2.0
 
 
 def pay(name, text, target, tags):
-    sample = Sample(text=text, target=target, tags=tags, verdict=check(text, target, Settings(tags=tags)))
-    return COMPONENTS[name](sample)
+    sample = Sample(
+        text=text,
+        target=target,
+        tags=tags,
+        verdict=check(text, target, Settings(tags=tags)),
+        num_tokens=len(text),
+        row={"nums": [3, 4, 5], "target": 35},
+        options={"target_tokens": 50} if name == "length" else {"script": "latin"},
+    )
+    return COMPONENTS[name](sample).value
 
 
 def solved(answer: str) -> str:
@@ -261,7 +269,7 @@ def test_correct_and_format(text, target, correct, form):
 def test_the_random_reward_is_drawn_anew_for_every_place_and_never_looks_at_the_text():
     def draw(text, place):
         verdict = check(text, "34")
-        return COMPONENTS["random"](Sample(text=text, target="34", tags=TAGS, verdict=verdict, place=place))
+        return COMPONENTS["random"](Sample(text=text, target="34", tags=TAGS, verdict=verdict, place=place)).value
 
     assert draw("a", "0/1/2") == draw("b", "0/1/2") != draw("a", "0/1/3")
     right = [draw(solved("34"), f"0/{i}/0") for i in range(2_000)]
@@ -339,6 +347,10 @@ def test_a_receipt_is_stored_with_its_verdict_and_parts():
         "reason": "'35' is not '34'",
         "reward": 0.0,
         "parts": {"correct": 0.0, "format": 0.0},
+        "receipt": [
+            {"component": "correct", "weight": 1.0, "value": 0.0, "why": "'35' is not '34'"},
+            {"component": "format", "weight": 0.2, "value": 0.0, "why": "only paid to correct completions"},
+        ],
     }
     assert parts_row(mix.receipts[1])["reward"] is None
 

@@ -7,7 +7,7 @@ import warnings
 import typer
 
 from razona import __version__
-from razona.cli import base, demo, report, tasks, train, verify
+from razona.cli import base, demo, redteam, report, tasks, train, verify
 from razona.core.errors import RazonaError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command(name="train")(train.train_command)
 app.command(name="report")(report.report_command)
 app.command(name="tasks")(tasks.tasks_command)
 app.command(name="verify")(verify.verify_command)
+app.command(name="redteam")(redteam.redteam_command)
 app.add_typer(base.app, name="base")
 
 

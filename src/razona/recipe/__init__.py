@@ -14,6 +14,7 @@ from razona.recipe.sections import (
     RolloutSection,
     Section,
     TrainSection,
+    VerifySection,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "RolloutSection",
     "Section",
     "TrainSection",
+    "VerifySection",
     "dump",
     "load",
     "shipped",

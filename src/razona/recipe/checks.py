@@ -52,42 +52,6 @@ def check_component_names(names: Sequence[str]) -> None:
         )
 
 
-def check_soundness(mix: str, weights: Mapping[str, float]) -> None:
-    """Refuse a mix in which a wrong completion could be paid as much as a correct one.
-
-    Args:
-        mix: `sum` is never refused.
-        weights: component name -> weight. It is taken for granted that each component is between 0 and 1.
-    """
-    if mix != "sound":
-        return
-    if "correct" not in weights:
-        raise RecipeError(
-            f"rewards.mix = sound, and rewards.components has no `correct` (it has {', '.join(weights)}), so nothing "
-            "pays for being right. Add {name: correct}, or set rewards.mix: sum."
-        )
-    unbounded = [name for name in weights if name in NOTEBOOK_REWARDS]
-    if unbounded:
-        raise RecipeError(
-            f"rewards.mix = sound, and rewards.components has {', '.join(unbounded)}, whose values are not between 0 "
-            "and 1, so no weight keeps them below `correct`. Remove them, or set rewards.mix: sum."
-        )
-    others = {name: weight for name, weight in weights.items() if name != "correct"}
-    if sum(others.values()) < weights["correct"]:
-        return
-    listed = ", ".join(f"{name} {weight:g}" for name, weight in others.items())
-    raise RecipeError(
-        f"rewards.mix = sound, and in rewards.components the weights beside `correct` add up to "
-        f"{sum(others.values()):g} ({listed}), not less than the "
-        f"{weights['correct']:g} of `correct`, so a wrong completion could be paid as much as a correct one. "
-        f"Lower them below {weights['correct']:g} together, or set rewards.mix: sum."
-    )
-
-
-NOTEBOOK_REWARDS = ("format_exact", "format_approximate", "check_answer", "check_numbers")
-"""Components whose scale is that of the notebooks, up to 5 points."""
-
-
 def check_step_size(group_size: int, completions_per_step: int) -> None:
     """Refuse a step that would cut a group in two."""
     if completions_per_step % group_size == 0:

@@ -10,11 +10,11 @@ from razona.recipe.checks import (
     check_component_names,
     check_families,
     check_microbatch_size,
-    check_soundness,
     check_step_size,
     check_tags,
     fill_placeholders,
 )
+from razona.recipe.components import OptionValue, check_components, check_soundness
 
 Text = Annotated[str, Field(min_length=1)]
 SYSTEM = (
@@ -133,16 +133,41 @@ class RewardComponent(Section):
     """One thing that is paid for."""
 
     name: Text
-    """A reward of `razona.rewards`: `correct`, `format`, ..."""
+    """A reward of `razona.rewards`: `correct`, `format`, ...; or a function of your own with TRL's signature, as
+    `package.module:function`."""
     weight: float = Field(default=1.0, gt=0)
     """What the component's value is multiplied with."""
     when: Literal["always", "correct"] = "always"
     """`correct` pays the component only to completions with a correct answer."""
+    options: dict[str, OptionValue] = {}
+    """What this component lets one choose: `length` has `target_tokens` and `buffer`, `language` has `script`, a
+    function of your own `range: [LOW, HIGH]`; the others have none."""
+
+
+class VerifySection(Section):
+    """What the verdict behind `correct` may be lenient about. The defaults are those of `razona.verify.Settings`."""
+
+    percent: Literal["strict", "lenient"] = "strict"
+    """`strict`: 10 % is 0.1 and nothing else. `lenient`: it is 10 as well."""
+    order: Literal["set", "ordered"] = "set"
+    """`set`: `1, 2` without brackets may come in any order. `ordered`: it may not."""
+    units: Literal["lenient", "required"] = "lenient"
+    """`required`: the answer must write the target's unit. `lenient`: it may leave it out, but not write another."""
+    relation_as_set: bool = True
+    """Whether a chain of inequalities in x may stand for the interval."""
+    tolerance: float | None = Field(default=None, gt=0, lt=1)
+    """Numbers this close, relative to the target, are equal. null: only equal numbers are."""
+    code_timeout_s: float = Field(default=5.0, gt=0)
+    """Seconds that all tests of one completion may take together. Only read with kind `code`."""
+    code_isolation: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
+    """The walls around code that a model wrote. `none` must be asked for by name. Only read with kind `code`."""
 
 
 class RewardsSection(Section):
     """What a completion is paid for."""
 
+    kind: Literal["math", "code", "logic"] = "math"
+    """What `correct` means: the answer equals the target, all tests pass, or the answer solves the puzzle."""
     components: list[RewardComponent] = Field(
         default=[RewardComponent(name="correct"), RewardComponent(name="format", weight=0.2, when="correct")],
         min_length=1,
@@ -150,7 +175,10 @@ class RewardsSection(Section):
     """The reward is the sum of weight x value. Default: 1 for a correct answer, and 0.2 more if its form is right
     (our demo): form alone earns nothing."""
     mix: Literal["sound", "sum"] = "sound"
-    """`sound` demands a `correct` that outweighs all others together. `sum` adds whatever is there (baselines)."""
+    """`sound` demands that no wrong completion can be paid as much as a correct one, proven from weights and ranges.
+    `sum` adds whatever is there (baselines)."""
+    verify: VerifySection = VerifySection()
+    """What the verdict may be lenient about."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -283,7 +311,8 @@ class Recipe(Section):
             [
                 lambda: check_step_size(self.rollout.group_size, train.completions_per_step),
                 lambda: check_microbatch_size(train.microbatch_size, train.completions_per_step),
-                lambda: check_soundness(self.rewards.mix, self.rewards.weights()),
+                lambda: check_components(self.rewards.components, self.rewards.kind),
+                lambda: check_soundness(self.rewards.mix, self.rewards.components),
                 lambda: check_families(self.data.source, self.data.families),
             ]
         )

@@ -187,6 +187,8 @@ def _row(problem: Problem, prompt: str) -> dict[str, str]:
         "problem_id": problem.id,
         "family": problem.family,
         "question": problem.question,
+        # As text: a table's column cannot hold a list in one row and a text in the next.
+        "extra": json.dumps(dict(problem.extra), ensure_ascii=False, default=str) if problem.extra else "",
     }
 
 
@@ -220,7 +222,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
             top_k=rollout.top_k,
             min_p=rollout.min_p,
         ),
-        mix=Mix(recipe.rewards.components, tags_of(recipe.prompt), seed=recipe.train.seed),
+        mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=recipe.train.seed),
         model=policy.model,
         args=grpo_config(recipe, run.checkpoints),
         train_dataset=dataset,
