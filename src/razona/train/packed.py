@@ -2,8 +2,9 @@
 
 A batch is laid out as one row of real tokens: every distinct prompt without its last token, then every completion, led
 by that last token and without its own last one. Each position of a completion then predicts its next token, and all
-linear layers run on real tokens only. Attention has two parts: prompts attend to themselves; a completion attends to its
-prompt and to itself. The forward goes through `model(...)`, so wrappers (DDP, PEFT, gradient checkpointing) see an ordinary call.
+linear layers run on real tokens only. Attention has two parts: prompts attend to themselves; a completion attends to
+its prompt and to itself. The forward goes through `model(...)`, so wrappers (DDP, PEFT, gradient checkpointing) see an
+ordinary call.
 
 The idea of computing a shared prompt once: "Prefix Grouper", arXiv:2506.05433. The loss is TRL's own.
 """

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from razona.core.rundir import RunDir
 from razona.core.seeds import derive_seed
 from razona.rewards import Mix
 from razona.rewards.mix import parts_row
-from razona.rollout import Sampling, decode
+from razona.rollout import Sampling, choose_engine, generate
 from razona.train.metrics import step_metrics
 from razona.train.packed import install, is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 
@@ -35,6 +36,15 @@ WHOLE_MODEL_ON_EACH_PROCESS = (DistributedType.NO, DistributedType.MULTI_GPU, Di
 """Where a process can sample on its own. Sharded models (FSDP, DeepSpeed) are sampled by TRL's own code."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What samples, as the recipe asks for it."""
+
+    name: str
+    max_slots: int | None
+    """Completions at a time; None: all of a step."""
+
+
 class Trainer(GRPOTrainer):
     """GRPOTrainer that samples with our engine and keeps what it samples.
 
@@ -42,9 +52,13 @@ class Trainer(GRPOTrainer):
     run folder with verdict, receipt and advantage, and the step's figures are counted from those rows.
     """
 
-    def __init__(self, *, run: RunDir, mix: Mix, group_size: int, sampling: Sampling, **kwargs: object) -> None:
+    def __init__(
+        self, *, run: RunDir, mix: Mix, group_size: int, sampling: Sampling, engine: Engine, **kwargs: object
+    ) -> None:
         super().__init__(reward_funcs=mix, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
+        self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
+        self.max_slots = engine.max_slots
         self.unpacked_reason = unsupported_reason(self._plain_model())
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
@@ -76,28 +90,30 @@ class Trainer(GRPOTrainer):
         model.eval()
         padding, checkpointing = self._tokenizer.pad_token_id, self.args.gradient_checkpointing_kwargs
         assert isinstance(padding, int) and not isinstance(checkpointing, str)
-        with torch.no_grad(), disable_gradient_checkpointing(model, checkpointing):
-            completion_ids = decode(
+        with self.accelerator.autocast(), disable_gradient_checkpointing(model, checkpointing):
+            sampled = generate(
                 model,
                 prompt_ids,
+                engine=self.engine,
                 padding=padding,
                 ends=self.eos_token_ids,
                 sampling=self.sampling,
-                generator=torch.Generator(device=model.device).manual_seed(seed),
+                seed=seed,
+                max_slots=self.max_slots,
             )
         model.train(was_training)
-        return completion_ids, None
+        return [one.ids for one in sampled], None
 
     def _plain_model(self) -> PreTrainedModel:
         model = self.accelerator.unwrap_model(self.model)
         return model.get_base_model() if isinstance(model, PeftModel) else model  # pyright: ignore[reportReturnType]
 
-    def _prepare_inputs(self, generation_batch: dict) -> dict:
+    def _prepare_inputs(self, generation_batch: dict | list[dict]) -> dict:
         """Sample when the buffer is used up, as TRL does, but shuffle groups, not rows: they share a prompt."""
         if self.unpacked_reason or not self.is_training():
             return super()._prepare_inputs(generation_batch)
-        microbatches = self.args.steps_per_generation
-        assert isinstance(microbatches, int)
+        microbatches = getattr(self.args, "steps_per_generation")  # noqa: B009 - of GRPOConfig, not of its base
+        assert isinstance(microbatches, int) and isinstance(generation_batch, list)
         if self._step % (microbatches * self.num_iterations) == 0 or self._buffered_inputs is None:
             scored = self._generate_and_score_completions(generation_batch)
             self._buffered_inputs = split_tensor_dict(shuffle_groups(scored, self.group_size), microbatches)
