@@ -14,10 +14,7 @@ def verify_command(
     kind: Annotated[str, typer.Option("--kind", help="What the rows hold: math, code or logic.")] = "math",
     unmarked: Annotated[
         bool | None,
-        typer.Option(
-            "--unmarked/--marked",
-            help="Read answers that nothing marks. Default: in `prediction`, not in `completion`.",
-        ),
+        typer.Option("--unmarked/--marked", help="Read answers that nothing marks. Default: in `prediction`, not in `completion`."),
     ] = None,
     settings: Annotated[
         list[str] | None,

@@ -90,9 +90,7 @@ def parse_policies(assignments: list[str]) -> dict[str, object]:
         if key not in POLICIES:
             near = difflib.get_close_matches(key, POLICIES, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise RecipeError(
-                f"--set {assignment}: there is no policy {key!r}{hint} The policies are {', '.join(POLICIES)}."
-            )
+            raise RecipeError(f"--set {assignment}: there is no policy {key!r}{hint} The policies are {', '.join(POLICIES)}.")
         if key == "tolerance":
             found[key] = _tolerance(assignment, value)
         elif value not in POLICIES[key]:
@@ -108,9 +106,7 @@ def _tolerance(assignment: str, value: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 < number < 1:
-        raise RecipeError(
-            f"--set {assignment}: tolerance is a number between 0 and 1, relative to the target, e.g. tolerance=0.01"
-        )
+        raise RecipeError(f"--set {assignment}: tolerance is a number between 0 and 1, relative to the target, e.g. tolerance=0.01")
     return number
 
 
@@ -129,13 +125,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"{path}, line {number}: this is no JSON ({error}); every line must be one JSON object"
-                ) from None
+                raise DataError(f"{path}, line {number}: this is no JSON ({error}); every line must be one JSON object") from None
             if not isinstance(row, dict):
-                raise DataError(
-                    f"{path}, line {number}: a JSON object was expected, given was {type(row).__name__}: {line.strip()[:60]}"
-                )
+                raise DataError(f"{path}, line {number}: a JSON object was expected, given was {type(row).__name__}: {line.strip()[:60]}")
             yield number, row
 
 
@@ -239,18 +231,9 @@ def verify_file(path: Path, out: Path | None, options: VerifyOptions) -> VerifyS
 
         write_text(out, "".join(line + "\n" for line in written))
     return VerifySummary(
-        outcomes=outcomes,
-        reasons=dict(reasons.most_common()),
-        seconds=seconds,
-        agreement=(met, expected) if expected else None,
-        out=out,
+        outcomes=outcomes, reasons=dict(reasons.most_common()), seconds=seconds, agreement=(met, expected) if expected else None, out=out
     )
 
 
 def _columns(verdict: Verdict) -> dict[str, object]:
-    return {
-        "outcome": str(verdict.outcome),
-        "answer": verdict.answer,
-        "reason": verdict.reason,
-        "seconds": round(verdict.seconds, 6),
-    }
+    return {"outcome": str(verdict.outcome), "answer": verdict.answer, "reason": verdict.reason, "seconds": round(verdict.seconds, 6)}
