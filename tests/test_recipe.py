@@ -255,7 +255,7 @@ def test_extends_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_with_a_shipped_name_is_extended_by_its_path(tmp_path: Path) -> None:
-    assert load(write(tmp_path, "extends: demo\n", "demo.yaml")).train.learning_rate == 2e-3
+    assert load(write(tmp_path, "extends: demo\n", "demo.yaml")).train.learning_rate == 1e-3
 
 
 def test_later_overrides_win_and_mappings_are_merged() -> None:

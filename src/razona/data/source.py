@@ -118,6 +118,7 @@ def _problem(row: Mapping[str, object], number: int, question: str, target: str,
         question=_question_text(row[question]),
         target=truth,
         family=Path(section.source).stem,
+        extra={name: value for name, value in row.items() if name not in (question, target, "id")},
     )
 
 

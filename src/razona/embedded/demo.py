@@ -80,7 +80,7 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
             f"data.source = {recipe.data.source}: the demo measures on generated problems, so it needs "
             f"data.source = {TASKS}. To train on other data: razona train RECIPE"
         )
-    Mix(recipe.rewards.components, tags_of(recipe.prompt))  # refuses unknown rewards before anything is measured
+    Mix.of(recipe.rewards, tags_of(recipe.prompt))  # refuses unknown rewards before anything is measured
     run, watcher = RunDir(out), watcher or Watcher()
     previous = None if resume else keep_previous(run)
     if previous is not None:

@@ -193,8 +193,11 @@ class RewardsSection(Section):
 class RolloutSection(Section):
     """How completions are sampled from the policy during training."""
 
-    engine: Literal["transformers"] = "transformers"
-    """What samples; `transformers` runs anywhere."""
+    engine: Literal["native", "transformers"] = "native"
+    """What samples. `native` is our own loop over the policy's weights, for the Llama, Qwen2 and Qwen3 families; for
+    other models, and by request, transformers' forward does it."""
+    max_slots: int | None = Field(default=None, ge=1)
+    """Completions that `native` runs at a time: bounds the memory of their keys and values. null: all of a step."""
     group_size: int = Field(default=8, ge=2)
     """Completions per problem (8 is TRL's `num_generations`). GRPO compares them with each other, hence at least 2."""
     max_completion_tokens: int = Field(default=96, ge=1)

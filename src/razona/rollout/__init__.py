@@ -1,5 +1,7 @@
 """Floor 4: engines that sample completions from a policy."""
 
-from razona.rollout.transformers_engine import Sampling, decode, sample
+from razona.rollout.engine import choose_engine, generate, sample
+from razona.rollout.native import Sampled
+from razona.rollout.sampling import Sampling
 
-__all__ = ["Sampling", "decode", "sample"]
+__all__ = ["Sampled", "Sampling", "choose_engine", "generate", "sample"]

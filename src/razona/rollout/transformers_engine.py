@@ -6,12 +6,11 @@ long completion does not keep a hundred finished ones company.
 
 # Shapes: B rows still running, T tokens, V vocabulary.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from peft import PeftModel
-from transformers import DynamicCache, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, LogitsProcessorList, PreTrainedModel
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
     TemperatureLogitsWarper,
@@ -19,86 +18,10 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from razona.core.nouns import Completion
-from razona.core.seeds import derive_seed
+from razona.rollout.sampling import Sampling
 
 SHRINK_AT = 0.75
 """The cache is cut to the running rows when fewer than this share of it still runs: cutting copies it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How tokens are drawn."""
-
-    max_tokens: int
-    temperature: float = 1.0
-    """0 is greedy."""
-    top_p: float = 1.0
-    top_k: int = 0
-    """0 is off."""
-    min_p: float = 0.0
-
-
-def sample(
-    model: PreTrainedModel | PeftModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[tuple[str, str]],
-    *,
-    samples: int,
-    sampling: Sampling,
-    batch_size: int,
-    seed: int,
-    on_batch: Callable[[int], None] = lambda done: None,
-) -> list[list[Completion]]:
-    """Give `samples` completions of each request, in the order of the requests.
-
-    Batches are sorted by prompt length. The seed of a batch is hashed from `seed` and its place, so equal
-    arguments on equal hardware give equal completions.
-
-    Args:
-        requests: (problem id, prompt) pairs.
-        batch_size: completions per batch.
-        on_batch: called with the number of completions that each batch finished.
-    """
-    encoded = tokenizer([prompt for _, prompt in requests], add_special_tokens=False)["input_ids"]
-    rows = [(index, copy) for index in range(len(requests)) for copy in range(samples)]
-    rows.sort(key=lambda row: len(encoded[row[0]]))
-    padding, ends = tokenizer.pad_token_id, end_ids(model, tokenizer)
-    assert isinstance(padding, int)
-    finished: list[list[Completion]] = [[] for _ in requests]
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
-            batch = rows[start : start + batch_size]
-            generator = torch.Generator(device=model.device).manual_seed(derive_seed("sample", seed, start))
-            tokens = decode(
-                model,
-                [encoded[index] for index, _ in batch],
-                padding=padding,
-                ends=ends,
-                sampling=sampling,
-                generator=generator,
-            )
-            for (index, _), ids in zip(batch, tokens, strict=True):
-                finished[index].append(_completion(tokenizer, requests[index][0], ids, ends))
-            on_batch(len(batch))
-    model.train(was_training)
-    return finished
-
-
-def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Give the ids that end a completion: the tokenizer's, and those of the model's generation settings."""
-    settings = getattr(model.generation_config, "eos_token_id", None)
-    named = settings if isinstance(settings, list) else [settings]
-    return sorted({token for token in (tokenizer.eos_token_id, *named) if isinstance(token, int)})
-
-
-def _completion(tokenizer: PreTrainedTokenizerBase, problem_id: str, ids: list[int], ends: list[int]) -> Completion:
-    ended = bool(ids) and ids[-1] in ends
-    text = tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
-    assert isinstance(text, str)
-    return Completion(problem_id=problem_id, text=text, num_tokens=len(ids), is_truncated=not ended)
 
 
 def _warpers(sampling: Sampling) -> LogitsProcessorList:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,7 +24,7 @@ from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, dump
 from razona.rewards import Mix
 from razona.rollout import Sampling
-from razona.train.trainer import StepRecorder, StepWatch, Trainer, check_disk, checkpoint_bytes
+from razona.train.trainer import Engine, StepRecorder, StepWatch, Trainer, check_disk, checkpoint_bytes
 from razona.train.trl_config import grpo_config
 
 
@@ -222,6 +223,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
             top_k=rollout.top_k,
             min_p=rollout.min_p,
         ),
+        engine=Engine(name=rollout.engine, max_slots=rollout.max_slots),
         mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=recipe.train.seed),
         model=policy.model,
         args=grpo_config(recipe, run.checkpoints),
@@ -229,6 +231,10 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         processing_class=policy.tokenizer,
         peft_config=lora_config(recipe.lora) if recipe.lora else None,
     )
+    unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
+    for note in (trainer.engine_note, unpacked):
+        if note:
+            print(f"razona: {note}", file=sys.stderr)
     trainer.add_callback(StepRecorder(trainer, watch))
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer

@@ -3,13 +3,16 @@
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import DistributedType
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from peft import PeftModel
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
 
 from razona.core.errors import MachineError
 from razona.core.files import write_jsonl
@@ -17,8 +20,9 @@ from razona.core.rundir import RunDir
 from razona.core.seeds import derive_seed
 from razona.rewards import Mix
 from razona.rewards.mix import parts_row
-from razona.rollout import Sampling, decode
+from razona.rollout import Sampling, choose_engine, generate
 from razona.train.metrics import step_metrics
+from razona.train.packed import install, is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 
 NAMES_OF_TRL = {
     "loss": "loss",
@@ -32,6 +36,15 @@ WHOLE_MODEL_ON_EACH_PROCESS = (DistributedType.NO, DistributedType.MULTI_GPU, Di
 """Where a process can sample on its own. Sharded models (FSDP, DeepSpeed) are sampled by TRL's own code."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What samples, as the recipe asks for it."""
+
+    name: str
+    max_slots: int | None
+    """Completions at a time; None: all of a step."""
+
+
 class Trainer(GRPOTrainer):
     """GRPOTrainer that samples with our engine and keeps what it samples.
 
@@ -39,9 +52,19 @@ class Trainer(GRPOTrainer):
     run folder with verdict, receipt and advantage, and the step's figures are counted from those rows.
     """
 
-    def __init__(self, *, run: RunDir, mix: Mix, group_size: int, sampling: Sampling, **kwargs: object) -> None:
+    def __init__(
+        self, *, run: RunDir, mix: Mix, group_size: int, sampling: Sampling, engine: Engine, **kwargs: object
+    ) -> None:
         super().__init__(reward_funcs=mix, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
+        self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
+        self.max_slots = engine.max_slots
+        self.unpacked_reason = unsupported_reason(self._plain_model())
+        """Why log-probs are computed by TRL's padded forward; "" where by ours."""
+        if not self.unpacked_reason:
+            install(self._plain_model())
+        self._flat_rows: torch.Tensor | None = None
+        self._old_logprobs: torch.Tensor | None = None
         self.step_figures: dict[str, float | None] = {}
 
     def _tokenize_prompts(self, prompts: list) -> tuple[list[list[int]], None, dict]:
@@ -67,17 +90,83 @@ class Trainer(GRPOTrainer):
         model.eval()
         padding, checkpointing = self._tokenizer.pad_token_id, self.args.gradient_checkpointing_kwargs
         assert isinstance(padding, int) and not isinstance(checkpointing, str)
-        with torch.no_grad(), disable_gradient_checkpointing(model, checkpointing):
-            completion_ids = decode(
+        with self.accelerator.autocast(), disable_gradient_checkpointing(model, checkpointing):
+            sampled = generate(
                 model,
                 prompt_ids,
+                engine=self.engine,
                 padding=padding,
                 ends=self.eos_token_ids,
                 sampling=self.sampling,
-                generator=torch.Generator(device=model.device).manual_seed(seed),
+                seed=seed,
+                max_slots=self.max_slots,
             )
         model.train(was_training)
-        return completion_ids, None
+        return [one.ids for one in sampled], None
+
+    def _plain_model(self) -> PreTrainedModel:
+        model = self.accelerator.unwrap_model(self.model)
+        return model.get_base_model() if isinstance(model, PeftModel) else model  # pyright: ignore[reportReturnType]
+
+    def _prepare_inputs(self, generation_batch: dict | list[dict]) -> dict:
+        """Sample when the buffer is used up, as TRL does, but shuffle groups, not rows: they share a prompt."""
+        if self.unpacked_reason or not self.is_training():
+            return super()._prepare_inputs(generation_batch)
+        microbatches = getattr(self.args, "steps_per_generation")  # noqa: B009 - of GRPOConfig, not of its base
+        assert isinstance(microbatches, int) and isinstance(generation_batch, list)
+        if self._step % (microbatches * self.num_iterations) == 0 or self._buffered_inputs is None:
+            scored = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = split_tensor_dict(shuffle_groups(scored, self.group_size), microbatches)
+        return self._buffered_inputs[self._step % microbatches]
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict) -> torch.Tensor:
+        """Give TRL's loss; rows of no advantage, whose gradient is 0, are not computed where nothing needs them."""
+        self._old_logprobs = inputs.get("old_per_token_logps")
+        if self.beta == 0.0 and self.top_entropy_quantile == 1.0 and not self.unpacked_reason:
+            advantages = inputs["advantages"]
+            self._flat_rows = advantages == 0 if advantages.dim() == 1 else (advantages == 0).all(dim=1)
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._flat_rows = self._old_logprobs = None
+
+    def _get_per_token_logps_and_entropies(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        model: torch.nn.Module,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **multimodal: object,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Compute log-probs from packed rows; what that does not cover goes to TRL's padded forward."""
+        is_plain = not compute_aux_loss and all(value is None for value in multimodal.values())
+        if self.unpacked_reason or not is_plain or not is_installed(self.accelerator.unwrap_model(model)):
+            return super()._get_per_token_logps_and_entropies(  # pyright: ignore[reportArgumentType]
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size,
+                compute_entropy,
+                compute_aux_loss,
+                **multimodal,
+            )
+        rows = rows_of(input_ids, attention_mask, logits_to_keep)
+        logprobs_parts, entropy_parts = [], []
+        size = batch_size or len(rows)
+        for start in range(0, len(rows), size):
+            skipped = None if self._flat_rows is None else self._flat_rows[start : start + size].tolist()
+            with self.accelerator.autocast():
+                logprobs, entropy = logprobs_of_rows(model, rows[start : start + size], logits_to_keep, skipped)
+            logprobs_parts.append(logprobs)
+            entropy_parts.append(entropy)
+        logprobs_BC, entropy_BC = torch.cat(logprobs_parts), torch.cat(entropy_parts)
+        if self._flat_rows is not None and self._old_logprobs is not None:  # a ratio of 1
+            logprobs_BC = torch.where(self._flat_rows[:, None], self._old_logprobs, logprobs_BC)
+        return logprobs_BC, entropy_BC if compute_entropy else None, None
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(inputs)

@@ -1,0 +1,201 @@
+"""The weights of a Llama, Qwen2 or Qwen3 model as few large products, with the adapter added to what it adapts."""
+
+# Shapes: B rows, T tokens of one call, E hidden size, H query heads, K key heads, D values of a head, V vocabulary.
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import Linear as LoraLinear
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
+MAX_FUSED_BYTES = 2**30
+"""Up to this size the layers' weights are copied side by side; larger ones are used where they are."""
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+"""Positions whose angles do not depend on the length of the text."""
+
+Project = Callable[[torch.Tensor], torch.Tensor]
+
+
+def unsupported_reason(model: PreTrainedModel | PeftModel) -> str:
+    """Give why a model cannot be decoded here; "" where it can."""
+    plain = _plain(model)
+    config = plain.config
+    if config.model_type not in FAMILIES:
+        return f"the model type {config.model_type!r} is not one of {', '.join(FAMILIES)}"
+    if getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True):
+        return "the model attends in a sliding window"
+    if getattr(config, "hidden_act", "silu") != "silu":
+        return f"the activation is {config.hidden_act!r} and not 'silu'"
+    rope = getattr(plain.model.rotary_emb, "rope_type", "default")
+    if rope not in ROPE_TYPES:
+        return f"the position type {rope!r} is not one of {', '.join(ROPE_TYPES)}"
+    odd = next((name for name, module in plain.model.layers.named_modules() if not _is_known(module)), None)
+    return f"the module {odd} is no plain or LoRA projection" if odd else ""
+
+
+def _is_known(module: torch.nn.Module) -> bool:
+    if isinstance(module, LoraLinear):
+        return not any(getattr(module, "use_dora", {}).values())
+    return not hasattr(module, "modules_to_save")
+
+
+def _plain(model: PreTrainedModel | PeftModel) -> Any:
+    """Give the model without PEFT around it. The families share the names of their attributes and no base class."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One decoder layer."""
+
+    input_norm: torch.Tensor
+    qkv: Project
+    query_norm: torch.Tensor | None
+    key_norm: torch.Tensor | None
+    output: Project
+    mlp_norm: torch.Tensor
+    gate_up: Project
+    down: Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusedLayers:
+    """What a forward pass needs of a model, gathered for the length of one call to the engine."""
+
+    layers: tuple[Layer, ...]
+    embedding: torch.Tensor
+    final_norm: torch.Tensor
+    head: torch.Tensor
+    rotary: torch.nn.Module
+    eps: float
+    num_heads: int
+    num_key_heads: int
+    head_size: int
+    scaling: float
+    dtype: torch.dtype
+    """Of the products; sums over the layers and norms are in fp32 or the weights' own type, whichever is wider."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.device
+
+    @staticmethod
+    def of(model: PreTrainedModel | PeftModel) -> "FusedLayers":
+        """Gather a model's weights as they are now."""
+        plain = _plain(model)
+        config = plain.config
+        kind = plain.device.type
+        own = plain.model.embed_tokens.weight.dtype
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else own
+        total = sum(parameter.numel() for parameter in plain.model.layers.parameters()) * dtype.itemsize
+        project = _fused(dtype) if total <= MAX_FUSED_BYTES else _in_place
+        attention = plain.model.layers[0].self_attn
+        layers = tuple(
+            Layer(
+                input_norm=layer.input_layernorm.weight,
+                qkv=project([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj]),
+                query_norm=_weight_of(layer.self_attn, "q_norm"),
+                key_norm=_weight_of(layer.self_attn, "k_norm"),
+                output=project([layer.self_attn.o_proj]),
+                mlp_norm=layer.post_attention_layernorm.weight,
+                gate_up=project([layer.mlp.gate_proj, layer.mlp.up_proj]),
+                down=project([layer.mlp.down_proj]),
+            )
+            for layer in plain.model.layers
+        )
+        return FusedLayers(
+            layers=layers,
+            embedding=plain.model.embed_tokens.weight,
+            final_norm=plain.model.norm.weight,
+            head=plain.lm_head.weight.to(dtype),
+            rotary=plain.model.rotary_emb,
+            eps=config.rms_norm_eps,
+            num_heads=config.num_attention_heads,
+            num_key_heads=config.num_key_value_heads,
+            head_size=attention.head_dim,
+            scaling=attention.scaling,
+            dtype=dtype,
+        )
+
+    def angles(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give cosine and sine of positions 0 to count - 1, [count, D] each."""
+        position_1T = torch.arange(count, device=self.device)[None]
+        cosine, sine = self.rotary(torch.zeros(1, dtype=torch.float32, device=self.device), position_1T)
+        return cosine[0], sine[0]
+
+    def norm(self, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Give the root-mean-square norm over the last dimension."""
+        return functional.rms_norm(value.float(), weight.shape, weight.float(), self.eps)
+
+    def attention_inputs(
+        self, layer: Layer, hidden_BTE: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Give rotated queries [B, T, H, D], rotated keys and values [B, T, K, D].
+
+        Args:
+            cosine: broadcastable to [B, T, 1, D], like `sine`.
+        """
+        mixed = layer.qkv(self.norm(hidden_BTE, layer.input_norm).to(self.dtype))
+        sizes = [count * self.head_size for count in (self.num_heads, self.num_key_heads, self.num_key_heads)]
+        query, key, value = (part.unflatten(-1, (-1, self.head_size)) for part in mixed.split(sizes, dim=-1))
+        if layer.query_norm is not None and layer.key_norm is not None:
+            query, key = self.norm(query, layer.query_norm), self.norm(key, layer.key_norm)
+        rotated = [(part * cosine + _turned(part) * sine).to(self.dtype) for part in (query, key)]
+        return rotated[0], rotated[1], value
+
+    def after_attention(self, layer: Layer, hidden_BTE: torch.Tensor, attended_BTE: torch.Tensor) -> torch.Tensor:
+        """Give the layer's output from its input and what its heads attended to."""
+        hidden_BTE = hidden_BTE + layer.output(attended_BTE)
+        gate, up = layer.gate_up(self.norm(hidden_BTE, layer.mlp_norm).to(self.dtype)).chunk(2, dim=-1)
+        return hidden_BTE + layer.down(functional.silu(gate) * up)
+
+    def logits(self, hidden_BE: torch.Tensor) -> torch.Tensor:
+        """Give fp32 logits, [B, V]."""
+        return (self.norm(hidden_BE, self.final_norm).to(self.dtype) @ self.head.T).float()
+
+
+def _turned(value: torch.Tensor) -> torch.Tensor:
+    one, other = value.chunk(2, dim=-1)
+    return torch.cat([-other, one], dim=-1)
+
+
+def _weight_of(module: torch.nn.Module, name: str) -> torch.Tensor | None:
+    part = getattr(module, name, None)
+    return None if part is None else part.weight
+
+
+def _fused(dtype: torch.dtype) -> Callable[[Sequence[torch.nn.Module]], Project]:
+    def project(modules: Sequence[torch.nn.Module]) -> Project:
+        weight = torch.cat([_merged(module) for module in modules]).to(dtype)
+        biases = [getattr(module, "base_layer", module).bias for module in modules]
+        bias = None if all(one is None for one in biases) else torch.cat(biases).to(dtype)  # pyright: ignore
+        return lambda value: functional.linear(value, weight, bias)
+
+    return project
+
+
+def _merged(module: torch.nn.Module) -> torch.Tensor:
+    """Give a projection's weight with its active adapters added."""
+    if not isinstance(module, LoraLinear):
+        assert isinstance(module.weight, torch.Tensor)
+        return module.weight
+    weight = module.get_base_layer().weight
+    assert isinstance(weight, torch.Tensor)
+    if module.disable_adapters or module.merged:
+        return weight
+    for adapter in module.active_adapters:
+        if adapter in module.lora_A:
+            weight = weight + module.get_delta_weight(adapter).to(weight.dtype)
+    return weight
+
+
+def _in_place(modules: Sequence[torch.nn.Module]) -> Project:
+    if len(modules) == 1:
+        return modules[0]
+    return lambda value: torch.cat([module(value) for module in modules], dim=-1)
