@@ -98,7 +98,8 @@ def rewritten(target: str) -> list[tuple[str, bool]]:
         if re.fullmatch(r"[\dx^+ -]+", target) and "x" in target:
             forms += [(f"({target})", True), (f"-({target})", False), (f"x({target})/x", True)]
         if target.startswith((r"\sqrt", r"\pi")) or re.fullmatch(r"\d+ ?\\(?:sqrt|pi).*", target):
-            forms += [(f"2{target}/2" if target.startswith("\\") else rf"\frac{{{target}}}{{1}}", True), (f"-{target}", False)]
+            other = f"2{target}/2" if target.startswith("\\") else rf"\frac{{{target}}}{{1}}"
+            forms += [(other, True), (f"-{target}", False)]
     return forms
 
 
@@ -142,7 +143,11 @@ def four_rewards() -> dict[str, object]:
     """Time 2,048 completions under four rewards."""
     names = ("correct", "format", "format_exact", "check_numbers")
     mix = Mix([RewardComponent(name=name) for name in names], Tags())
-    texts = [f"{a} + {b} = {a + b}. <end_working_out><SOLUTION>{a + b + a % 2}</SOLUTION>" for a in range(64) for b in range(32)]
+    texts = [
+        f"{a} + {b} = {a + b}. <end_working_out><SOLUTION>{a + b + a % 2}</SOLUTION>"
+        for a in range(64)
+        for b in range(32)
+    ]
     targets = [str(a + b) for a in range(64) for b in range(32)]
     seconds = []
     for number in range(ROUNDS):
@@ -150,7 +155,11 @@ def four_rewards() -> dict[str, object]:
         started = time.perf_counter()
         mix(completions=numbered, target=targets)
         seconds.append(time.perf_counter() - started)
-    return {"completions": len(texts), "rewards": list(names), "seconds": {"median": statistics.median(seconds), "all": seconds}}
+    return {
+        "completions": len(texts),
+        "rewards": list(names),
+        "seconds": {"median": statistics.median(seconds), "all": seconds},
+    }
 
 
 def start_time() -> dict[str, object]:
@@ -194,11 +203,13 @@ def main() -> None:
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for name in ("gsm8k_completions", "math500_rewritten", "long_completions"):
         one = result[name]
+        mine, theirs, ratio = one["razona"], one["math_verify"], one["ratio"]
         print(
-            f"{name:18} n={one['n']:5}  ours {one['razona']['per_second']['median']:9,.0f}/s ({one['razona']['right']} right)  "
-            f"math-verify {one['math_verify']['per_second']['median']:7,.0f}/s ({one['math_verify']['right']} right)  "
-            f"ratio {one['ratio']['median']:.1f} (least {one['ratio']['least']:.1f})  p99 {one['razona']['p99_ms']:.2f} ms "
-            f"against {one['math_verify']['p99_ms']:.2f} ms"
+            f"{name:18} n={one['n']:5}"
+            f"  ours {mine['per_second']['median']:9,.0f}/s ({mine['right']} right)"
+            f"  math-verify {theirs['per_second']['median']:7,.0f}/s ({theirs['right']} right)"
+            f"  ratio {ratio['median']:.1f} (least {ratio['least']:.1f})"
+            f"  p99 {mine['p99_ms']:.2f} ms against {theirs['p99_ms']:.2f} ms"
         )
     print(f"2,048 completions x 4 rewards: {result['four_rewards']['seconds']['median']:.3f} s")
     print(f"razona verify --help: {result['help']['seconds']['median']:.2f} s")

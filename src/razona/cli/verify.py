@@ -14,7 +14,10 @@ def verify_command(
     kind: Annotated[str, typer.Option("--kind", help="What the rows hold: math, code or logic.")] = "math",
     unmarked: Annotated[
         bool | None,
-        typer.Option("--unmarked/--marked", help="Read answers that nothing marks. Default: in `prediction`, not in `completion`."),
+        typer.Option(
+            "--unmarked/--marked",
+            help="Read answers that nothing marks. Default: in `prediction`, not in `completion`.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -24,9 +27,9 @@ def verify_command(
 ) -> None:
     """Say of every row whether its completion is right.
 
-    Rows of kind math have `gold` and `completion`, or `prediction`: the same, a text that holds an answer. Rows of kind code have `tests`,
-    rows of kind logic their puzzle's fields (docs/verify.md). Every row keeps its fields and gets `outcome`, `answer`, `reason`
-    and `seconds`.
+    Rows of kind math have `gold` and `completion`, or `prediction`: the same, a text that holds an answer. Rows of kind
+    code have `tests`, rows of kind logic their puzzle's fields (docs/verify.md). Every row keeps its fields and gets
+    `outcome`, `answer`, `reason` and `seconds`.
     """
     from razona.verify.rows import VerifyOptions, parse_policies, verify_file
 

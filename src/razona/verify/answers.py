@@ -7,15 +7,20 @@ from functools import lru_cache
 
 from razona.core.nouns import Outcome, Verdict
 from razona.verify.extraction import Found, extract
-from razona.verify.maths.compare import contradicts_itself, equal, is_unfinished, last_member
-from razona.verify.maths.syntax import LimitError, Node
+from razona.verify.maths.chains import contradicts_itself, is_unfinished, last_member
+from razona.verify.maths.compare import equal
+from razona.verify.maths.exact import exact
+from razona.verify.maths.signs import expand_signs
+from razona.verify.maths.syntax import LimitError, Node, changed, is_bare_list, number
 from razona.verify.reading import Reading, read, read_target
 from razona.verify.settings import MAX_ANSWER_CHARACTERS, MAX_COMPLETION_CHARACTERS, Settings
 from razona.verify.units import conversion
 from razona.verify.words import choice, chosen, clock_minutes, has_half_of_day, means_nothing, same_words
 
 DEFAULT = Settings()
+_DECIMAL_COMMA = re.compile(r"^([-+]?(?:\\dollar )?)([0-9]{1,9}),([0-9]+)(\s*(?:\\dollar)?)$")
 _PLAIN = re.compile(r"[+-]?[0-9]{1,300}(?:\.[0-9]{1,300})?")
+_TARGET_SAYS = re.compile(r"^(?:the )?(?:final )?answer is:?\s+(.{1,200})$", re.IGNORECASE)
 _PERCENT_FOLLOWS = re.compile(r"^[\s$]*(?:\\?%|percent(?:age)?\b|pct\b)", re.IGNORECASE)
 _SAYS = re.compile(
     r"(?:answer|result|solution|value|total|sum|product|probability|area)[^=:\d\\]{0,40}?(?:\bis\b|=|:)\s*(\S.*)$",
@@ -31,8 +36,8 @@ def check(completion: str, target: str, settings: Settings = DEFAULT) -> Verdict
         target: the truth, as data sets write it: `34`, `\frac{1}{2}`, `$x = 5$`, `\boxed{(1, 2)}`, `(C)`.
 
     Returns:
-        CORRECT; INCORRECT, also where the completion exceeds a limit or hedges; NO_ANSWER, where nothing is given as one;
-        UNVERIFIED only where the target is empty or beyond our limits.
+        CORRECT; INCORRECT, also where the completion exceeds a limit or hedges; NO_ANSWER, where nothing is given as
+        one; UNVERIFIED only where the target is empty, or beyond our limits or our parser.
 
     >>> check("so it is \\boxed{0.5}", r"\frac{1}{2}").outcome
     <Outcome.CORRECT: 'correct'>
@@ -50,11 +55,8 @@ def judge(completion: str, target: str, settings: Settings) -> tuple[Outcome, st
         return Outcome.UNVERIFIED, None, "the target is empty"
     found = extract(completion, settings.tags, is_unmarked_allowed=settings.is_unmarked_allowed)
     if not found.answers:
-        return (
-            (Outcome.INCORRECT if "denied" in found.reason or "supposed" in found.reason else Outcome.NO_ANSWER),
-            None,
-            found.reason,
-        )
+        is_taken_back = "denied" in found.reason or "supposed" in found.reason
+        return Outcome.INCORRECT if is_taken_back else Outcome.NO_ANSWER, None, found.reason
     answer = found.answers[0] if len(found.answers) == 1 else ", ".join(found.answers)
     if len(answer) > MAX_ANSWER_CHARACTERS:
         return Outcome.INCORRECT, None, f"the answer is longer than {MAX_ANSWER_CHARACTERS:,} characters"
@@ -71,9 +73,6 @@ def judge(completion: str, target: str, settings: Settings) -> tuple[Outcome, st
     if is_equal:
         return Outcome.CORRECT, answer, ""
     return Outcome.INCORRECT, answer, reason or f"{_short(answer)} is not {_short(target)}"
-
-
-_TARGET_SAYS = re.compile(r"^(?:the )?(?:final )?answer is:?\s+(.{1,200})$", re.IGNORECASE)
 
 
 _remembered = lru_cache(maxsize=4_096)(judge)
@@ -111,8 +110,8 @@ def _target_texts(target: str) -> tuple[str, ...]:
             return answers
         if plain.count("\\boxed{") == 1 and plain.rstrip().count("}") < plain.count("{"):  # a box that was cut off
             return (plain.partition("\\boxed{")[2],)
-    is_prose = len(target) > 100 and len(re.findall(r"[A-Za-z]{3,}", target)) > 12
-    if "$" in target and (is_prose or re.search(r"\$[^$]*\$\s*(?:and|or|,)", target)) or is_prose:
+    is_prose = len(target) > 100 and len(re.findall(r"(?<![\\{_^A-Za-z])[A-Za-z]{3,}", target)) > 12
+    if is_prose or ("$" in target and re.search(r"\$[^$]*\$\s*(?:and|or|,)", target)):
         answers = _with_percent(extract(target, DEFAULT.tags, is_unmarked_allowed=True))
         if answers:
             return answers
@@ -135,13 +134,7 @@ def _compare(found: Found, targets: tuple[str, ...], settings: Settings) -> tupl
 
 
 def _is_single(reading: Reading) -> bool:
-    from razona.verify.maths.compare import expand_signs
-
-    return (
-        reading.node is None
-        or expand_signs(reading.node).kind not in ("list", "matrix")
-        and reading.node.kind != "relation"
-    )
+    return reading.node is None or expand_signs(reading.node).kind not in ("list", "matrix", "relation")
 
 
 def _joined(texts: tuple[str, ...], *, is_target: bool) -> Node | None:
@@ -154,7 +147,7 @@ def _joined(texts: tuple[str, ...], *, is_target: bool) -> Node | None:
         if reading.node is None:
             return None
         node = reading.node
-        nodes += node.parts if node.kind == "list" and node.value == "" else [node]
+        nodes += node.parts if is_bare_list(node) else [node]
     return nodes[0] if len(nodes) == 1 else Node("list", "", tuple(nodes))
 
 
@@ -189,36 +182,33 @@ def _compare_words(expected: Reading, reading: Reading) -> bool | None:
     letter = choice(expected.text)
     if letter and (expected.text != letter or choice(reading.text) or reading.node is None):
         return chosen(reading.text) == letter or same_words(expected.text, reading.text)
-    times = clock_minutes(expected.text), clock_minutes(reading.text)
-    if None not in times:
-        if times[0] == times[1]:
-            return True
-        halves = has_half_of_day(expected.text), has_half_of_day(reading.text)
-        return (
-            halves[0] != halves[1]
-            and not (halves[0] and halves[1])
-            and times[0] % 720 == times[1] % 720
-            and min(times) < 780
-            and _is_bare_clock(expected, reading, halves)
-        )  # type: ignore[operator, type-var]
+    time_of_target, time_of_answer = clock_minutes(expected.text), clock_minutes(reading.text)
+    if time_of_target is not None and time_of_answer is not None:
+        return time_of_target == time_of_answer or _same_half_open_time(expected.text, reading.text)
     if expected.is_words or reading.is_words:
         if same_words(expected.text, reading.text):
             return True
-        empty = [
-            reading_.node is not None and reading_.node.kind == "list" and not reading_.node.parts
-            for reading_ in (expected, reading)
-        ]
-        if (means_nothing(expected.text) and empty[1]) or (means_nothing(reading.text) and empty[0]):
+        if (means_nothing(expected.text) and _is_empty(reading)) or (
+            means_nothing(reading.text) and _is_empty(expected)
+        ):
             return True
         return False if expected.is_words else None
     return None
 
 
-def _is_bare_clock(expected: Reading, reading: Reading, halves: tuple[bool, bool]) -> bool:
+def _same_half_open_time(target: str, answer: str) -> bool:
     """`8:34` may stand for `8:34 PM`; `20:34` only for what it says."""
-    bare = reading if halves[0] else expected
-    minutes = clock_minutes(bare.text)
-    return minutes is not None and minutes < 780
+    if has_half_of_day(target) == has_half_of_day(answer):
+        return False
+    whole, bare = (target, answer) if has_half_of_day(target) else (answer, target)
+    minutes, of_whole = clock_minutes(bare), clock_minutes(whole)
+    if minutes is None or of_whole is None or minutes >= 13 * 60:
+        return False
+    return (minutes - of_whole) % (12 * 60) == 0
+
+
+def _is_empty(reading: Reading) -> bool:
+    return reading.node is not None and reading.node.kind == "list" and not reading.node.parts
 
 
 def _compare_unreadable(
@@ -240,7 +230,7 @@ def _compare_unreadable(
 
 
 def _ask_the_worker(target: str, answer: str, settings: Settings) -> tuple[bool, str]:
-    """Have two formulas that our parser does not know compared symbolically, in a process that is killed at the deadline."""
+    """Have two formulas that our parser does not know compared in another process, which is killed at the deadline."""
     from razona.verify.pool import JobStatus, default_pool
     from razona.verify.symbolic import prove_equal
 
@@ -273,7 +263,7 @@ def _compare_quantities(
     if settings.units == "required" and expected.unit and not reading.unit:
         return False, f"the unit {expected.unit!r} is missing"
     if factor != 1:
-        answer = Node("mul", None, (Node("num", factor), answer))
+        answer = Node("mul", None, (number(factor), answer))
     elif contradicts_itself(answer, is_strict=is_marked):
         return False, "the equations of the answer contradict each other"
     elif is_marked and is_unfinished(answer) and not is_unfinished(target):
@@ -290,24 +280,17 @@ def _compare_quantities(
         left, right = (read(text).node for text in decimal)
         if left is not None and right is not None and left.kind == "num" and right.kind == "num":
             return equal(left, right, settings), ""
-    if (
-        answer.kind == "list"
-        and answer.value == ""
-        and target.kind not in ("list", "matrix", "relation")
-        and len(answer.parts) > 1
-    ):
+    if is_bare_list(answer) and len(answer.parts) > 1 and target.kind not in ("list", "matrix", "relation"):
         return False, f"a hedge: {len(answer.parts)} answers are given for a target with one value"
     return False, ""
 
 
 def _in_radians(node: Node) -> Node:
-    pi_over_180 = Node("div", None, (Node("symbol", "pi"), Node("num", Fraction(180))))
+    pi_over_180 = Node("div", None, (Node("symbol", "pi"), number(180)))
     return Node("mul", None, (node.parts[0], pi_over_180))
 
 
 def _is_beyond(node: Node) -> bool:
-    from razona.verify.maths.exact import exact
-
     try:
         exact(node)
     except LimitError:
@@ -316,17 +299,14 @@ def _is_beyond(node: Node) -> bool:
 
 
 def _without_percent(node: Node) -> Node:
-    if node.kind == "percent":
-        return node.parts[0]
-    return Node(node.kind, node.value, tuple(_without_percent(part) for part in node.parts)) if node.parts else node
-
-
-_DECIMAL_COMMA = re.compile(r"^([-+]?(?:\\dollar )?)(0|[0-9]{1,9}),([0-9]+)(\s*(?:\\dollar)?)$")
+    return node.parts[0] if node.kind == "percent" else changed(node, _without_percent)
 
 
 def _decimal_comma(text: str) -> str:
-    """Give `2,74` as `2.74`: one comma that cannot group thousands, not followed by one digit alone. `0,111` cannot group either."""
+    """Give `2,74` as `2.74`: its comma cannot group thousands, nor can that of `0,111`; `2,7` are two numbers."""
     match = _DECIMAL_COMMA.match(text)
-    if match is None or (len(match[3]) == 3 and match[2] != "0" and len(match[2]) <= 3) or len(match[3]) < 2:
+    if match is None or len(match[3]) < 2:
+        return text
+    if len(match[3]) == 3 and len(match[2]) <= 3 and match[2] != "0":
         return text
     return f"{match[1]}{match[2]}.{match[3]}{match[4]}"

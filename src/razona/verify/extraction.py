@@ -1,17 +1,19 @@
 r"""Where a completion says what its answer is.
 
-Only text outside the working counts: what follows the first end of working (or `</think>`); nothing, where a working was opened
-and never ended. There, the first of these that occurs:
+Only text outside the working counts: what follows the first end of working (or `</think>`); nothing, where a working
+was opened and never ended. There, the first of these that occurs:
 
 1. solution blocks, `<SOLUTION>...</SOLUTION>` in the default tags; a box inside the block is the answer;
 2. `\boxed{...}` with balanced braces: the last one, with those right before it;
 3. what follows the last `answer is`, `Answer:`, `Result:`, `####` or `A:` at the start of a line;
-4. where the caller allows it (`Settings.is_unmarked_allowed`): a short text as a whole, its last formula, its last number.
+4. where the caller allows it (`Settings.is_unmarked_allowed`): a short text as a whole, its last formula, its last
+   number.
 
-Several answers. Boxes that stand within `MAX_GAP` characters of each other are given jointly: together they answer a target
-with several values, and for a target with one value they are a hedge, unless they all say the same. Further apart, the last one
-counts. A word of correction between two boxes ("no", "wait", "actually", ...) takes back all before it. Solution blocks are all given jointly.
-A box that its own sentence denies ("is not \boxed{7}", "\boxed{7} is wrong") or only supposes ("if it were \boxed{7}") is no answer.
+Several answers. Boxes that stand within `MAX_GAP` characters of each other are given jointly: together they answer a
+target with several values, and for a target with one value they are a hedge, unless they all say the same. Further
+apart, the last one counts. A word of correction between two boxes ("no", "wait", "actually", ...) takes back all before
+it. Solution blocks are all given jointly, unless one is corrected likewise. A box that its own sentence denies ("is not
+\boxed{7}", "\boxed{7} is wrong") or only supposes ("if it were \boxed{7}") is no answer.
 
 The target is never searched for in the text. Everything is linear in the text's length.
 """
@@ -19,7 +21,9 @@ The target is never searched for in the text. Everything is linear in the text's
 import re
 from dataclasses import dataclass
 
+from razona.verify.found import Found, nothing
 from razona.verify.tags import Tags
+from razona.verify.unmarked import find_in_phrase, find_unmarked
 
 MAX_GAP = 120
 """Characters between two boxes that are still one statement."""
@@ -33,40 +37,32 @@ _CORRECTION = re.compile(
     re.IGNORECASE,
 )
 _DENIED_BEFORE = re.compile(
-    r"(?:\bnot|n't|\bnever|\bcannot be|\brather than|\binstead of|\\n(?:e|eq)\b|≠|!=)[*_]*\s*(?:equal to|be|just|simply|\\\(|\$|the answer|=)*\s*\$?\s*$",
+    r"(?:\bnot|n't|\bnever|\bcannot be|\brather than|\binstead of|\\n(?:e|eq)\b|≠|!=)[*_]*"
+    r"\s*(?:equal to|be|just|simply|\\\(|\$|the answer|=)*\s*\$?\s*$",
     re.IGNORECASE,
 )
 _SUPPOSED_BEFORE = re.compile(
     r"\b(?:if|suppose|supposing|assume|assuming|were it|had it been)\b[^.!?\n]*$", re.IGNORECASE
 )
 _DENIED_AFTER = re.compile(
-    r"^[\s$.)\\\]]{0,4}(?:is|was|would be|seems|looks)?\s*(?:(?:clearly|obviously|also|certainly)\s+)?(?:not\b|wrong\b|incorrect\b|false\b|n't\b)",
+    r"^[\s$.)\\\]]{0,4}(?:is|was|would be|seems|looks)?\s*(?:(?:clearly|obviously|also|certainly)\s+)?"
+    r"(?:not\b|wrong\b|incorrect\b|false\b|n't\b)",
     re.IGNORECASE,
 )
-_MARKS = ("answer is", "answer:", "answer :", "answer**:", "result:", "result is", "####", "\na:", "answer was", "answers are", "answer=", "réponse :", "réponse:", "réponse est", "答案：", "答案是")  # fmt: skip
+_MARKS = (
+    "answer is", "answer:", "answer :", "answer**:", "answer was", "answers are", "answer=", "result:", "result is",
+    "####", "\na:", "réponse :", "réponse:", "réponse est", "答案\N{FULLWIDTH COLON}", "答案是",
+)  # fmt: skip
 _SENTENCE_END = re.compile(r"(?<=[^\d\s])\.(?=\s+[A-Z]|\s*$)|\n|(?<=\d)\.(?=\s|$)")
 _MARKED_NUMBER = re.compile(
-    r"[ \t:*]*(\$?[+-]?(?>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?))(?![0-9/^*+:%\\]|[,.][0-9/\\]|[ \t]*[\\{]|[ \t]*[-+*/^=×:][ \t]*(?:[0-9\\(]|[a-z](?![a-z]))|[ \t]+(?!a\b|I\b)[A-Za-z](?![A-Za-z])|[ \t]*(?:or|and|,|;)[ \t]*[$+-]*[0-9])(?=[\s.,;!)*]|$)"
+    r"[ \t:*]*(\$?[+-]?(?>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?))"
+    r"(?![0-9/^*+:%\\]|[,.][0-9/\\]|[ \t]*[\\{]"  # more of the same formula follows
+    r"|[ \t]*[-+*/^=\N{MULTIPLICATION SIGN}:][ \t]*(?:[0-9\\(]|[a-z](?![a-z]))"
+    r"|[ \t]+(?!a\b|I\b)[A-Za-z](?![A-Za-z])"  # or a unit of one letter
+    r"|[ \t]*(?:or|and|,|;)[ \t]*[$+-]*[0-9])"  # or another answer
+    r"(?=[\s.,;!)*]|$)"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a completion gives as its answer."""
-
-    answers: tuple[str, ...]
-    """The texts given jointly, in order; one for most completions."""
-    place: str
-    """`solution`, `boxed`, `marked` or `unmarked`."""
-    reason: str = ""
-    """Why there is no answer, where `answers` is empty."""
-    following: str = ""
-    """A few characters after the last answer, where a unit may stand."""
-
-
-def nothing(reason: str) -> Found:
-    """Give the absence of an answer, with its reason."""
-    return Found(answers=(), place="", reason=reason)
+"""A bare number right after a mark, by far the most common answer."""
 
 
 def outside_the_working(text: str, tags: Tags) -> str | None:
@@ -220,14 +216,11 @@ def _whole_phrase(line: str) -> str:
 def extract(text: str, tags: Tags, *, is_unmarked_allowed: bool = False) -> Found:
     """Give what a completion says its answer is. The order is the one of this file's head."""
     region = outside_the_working(text, tags)
-    if region is None and not is_unmarked_allowed:
-        return nothing("the working never ends")
-    found = (
-        nothing("the working never ends")
-        if region is None
-        else _extract(region, tags, is_unmarked_allowed=is_unmarked_allowed)
-    )
-    if is_unmarked_allowed and not found.answers and not found.place and len(region or "") < len(text):
+    if region is None:
+        found = nothing("the working never ends")
+    else:
+        found = _extract(region, tags, is_unmarked_allowed=is_unmarked_allowed)
+    if is_unmarked_allowed and not found.answers and len(region or "") < len(text):
         return _extract(text.replace(tags.working_close, "\n"), tags, is_unmarked_allowed=True)
     return found
 
@@ -246,8 +239,6 @@ def _extract(region: str, tags: Tags, *, is_unmarked_allowed: bool) -> Found:
             return boxed
     marked = _marked(region)
     if is_unmarked_allowed:
-        from razona.verify.unmarked import find_in_phrase, find_unmarked
-
         return find_unmarked(region) if marked is None else find_in_phrase(marked)
     if marked is not None:
         return marked

@@ -12,17 +12,15 @@ from razona.verify.words import are_words
 
 _PERCENT_WORDS = (
     " percentage",
-    " percent",
-    " pct",
     "\\text{ percent}",
     "\\text{percent}",
     "percent",
     "\\text{ percent }",
     "pct",
 )
-
 _UNIT_IN_LIST = re.compile(
-    r"(\d)\s*(?:\\text\s*\{\s*)?(?:mm|cm|km|kg|inches|feet|meters|miles|degrees|dollars|units|hours|minutes)(?![a-zA-Z])\}?(?=\s*(?:[,;}]|$))"
+    r"(\d)\s*(?:\\text\s*\{\s*)?"
+    r"(?:mm|cm|km|kg|inches|feet|meters|miles|degrees|dollars|units|hours|minutes)(?![a-zA-Z])\}?(?=\s*(?:[,;}]|$))"
 )
 
 
@@ -60,7 +58,7 @@ def read(text: str, *, is_list_expected: bool = False) -> Reading:
     except LimitError as error:
         return Reading(text=cleaned, limit=str(error))
     except (ReadError, ValueError, RecursionError):
-        return Reading(text=cleaned, is_words=False)
+        return Reading(text=cleaned)
 
 
 read_target = lru_cache(maxsize=65_536)(read)

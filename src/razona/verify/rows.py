@@ -14,7 +14,6 @@ from razona.core.nouns import Outcome, Verdict
 from razona.verify.answers import check
 from razona.verify.settings import Settings
 
-KINDS = ("math", "code", "logic")
 POLICIES = {
     "percent": ("strict", "lenient"),
     "order": ("set", "ordered"),
@@ -24,6 +23,10 @@ POLICIES = {
 }
 """Switch of `Settings` -> what it may be; a number for `tolerance`."""
 MAX_REASONS = 5
+"""Printed."""
+Row = Mapping[str, object]
+Judge = Callable[[Row, str], Verdict]
+"""Gives the verdict on a row; the text says where the row stands, for an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,8 @@ class VerifySummary:
         for reason, count in list(self.reasons.items())[:MAX_REASONS]:
             yield f"  unverified, {count} rows: {reason}"
         if self.agreement is not None:
-            yield f"As expected: {self.agreement[0]} of {self.agreement[1]} ({self.agreement[0] / self.agreement[1]:.1%})"
+            met, rows = self.agreement
+            yield f"As expected: {met} of {rows} ({met / rows:.1%})"
         if self.seconds:
             yield f"{total / self.seconds:,.0f} verdicts/s ({self.seconds:.2f} s)"
         if self.out is not None:
@@ -89,8 +93,10 @@ def parse_policies(assignments: list[str]) -> dict[str, object]:
         key, _, value = assignment.partition("=")
         if key not in POLICIES:
             near = difflib.get_close_matches(key, POLICIES, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise RecipeError(f"--set {assignment}: there is no policy {key!r}{hint} The policies are {', '.join(POLICIES)}.")
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise RecipeError(
+                f"--set {assignment}: there is no policy {key!r}{hint} The policies are {', '.join(POLICIES)}."
+            )
         if key == "tolerance":
             found[key] = _tolerance(assignment, value)
         elif value not in POLICIES[key]:
@@ -106,7 +112,9 @@ def _tolerance(assignment: str, value: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 < number < 1:
-        raise RecipeError(f"--set {assignment}: tolerance is a number between 0 and 1, relative to the target, e.g. tolerance=0.01")
+        raise RecipeError(
+            f"--set {assignment}: tolerance is a number between 0 and 1, relative to the target, e.g. tolerance=0.01"
+        )
     return number
 
 
@@ -125,13 +133,16 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number}: this is no JSON ({error}); every line must be one JSON object") from None
+                raise DataError(
+                    f"{path}, line {number}: this is no JSON ({error}); every line must be one JSON object"
+                ) from None
             if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number}: a JSON object was expected, given was {type(row).__name__}: {line.strip()[:60]}")
+                given = f"{type(row).__name__}: {line.strip()[:60]}"
+                raise DataError(f"{path}, line {number}: a JSON object was expected, given was {given}")
             yield number, row
 
 
-def text_of(row: Mapping[str, object], where: str) -> tuple[str, bool]:
+def text_of(row: Row, where: str) -> tuple[str, bool]:
     """Give what the model wrote, and whether it is a bare `prediction`."""
     for name in ("completion", "prediction"):
         if name in row:
@@ -142,14 +153,12 @@ def text_of(row: Mapping[str, object], where: str) -> tuple[str, bool]:
     raise DataError(f"{where}: there is no `completion` and no `prediction`; the fields are {', '.join(row) or 'none'}")
 
 
-def math_judge(options: VerifyOptions) -> Callable[[Mapping[str, object], str], Verdict]:
+def math_judge(options: VerifyOptions) -> Judge:
     """Give the judgement of a row with `gold`."""
-    settings = {
-        is_unmarked: Settings(is_unmarked_allowed=is_unmarked, **dict(options.policies))  # type: ignore[arg-type]
-        for is_unmarked in (True, False)
-    }
+    marked = dataclasses.replace(Settings(), **options.policies)
+    unmarked = dataclasses.replace(marked, is_unmarked_allowed=True)
 
-    def judge(row: Mapping[str, object], where: str) -> Verdict:
+    def judge(row: Row, where: str) -> Verdict:
         completion, is_bare = text_of(row, where)
         gold = row.get("gold", row.get("target"))
         if isinstance(gold, int | float) and not isinstance(gold, bool):
@@ -157,16 +166,16 @@ def math_judge(options: VerifyOptions) -> Callable[[Mapping[str, object], str], 
         if not isinstance(gold, str):
             raise DataError(f"{where}: `gold` must be text or a number; the fields are {', '.join(row)}")
         is_unmarked = is_bare if options.is_unmarked_allowed is None else options.is_unmarked_allowed
-        return check(completion, gold, settings[is_unmarked])
+        return check(completion, gold, unmarked if is_unmarked else marked)
 
     return judge
 
 
-def code_judge(options: VerifyOptions) -> Callable[[Mapping[str, object], str], Verdict]:
+def code_judge(options: VerifyOptions) -> Judge:
     """Give the judgement of a row with `tests`."""
     from razona.verify.code import check_code, read_code_row
 
-    def judge(row: Mapping[str, object], where: str) -> Verdict:
+    def judge(row: Row, where: str) -> Verdict:
         completion, _ = text_of(row, where)
         try:
             problem = read_code_row(row)
@@ -177,12 +186,12 @@ def code_judge(options: VerifyOptions) -> Callable[[Mapping[str, object], str], 
     return judge
 
 
-def logic_judge(options: VerifyOptions) -> Callable[[Mapping[str, object], str], Verdict]:
+def logic_judge(options: VerifyOptions) -> Judge:
     """Give the judgement of a row with a puzzle's fields."""
     from razona.verify.logic import check_logic, read_puzzle
     from razona.verify.tags import Tags
 
-    def judge(row: Mapping[str, object], where: str) -> Verdict:
+    def judge(row: Row, where: str) -> Verdict:
         completion, is_bare = text_of(row, where)
         try:
             puzzle = read_puzzle(row)
@@ -194,7 +203,7 @@ def logic_judge(options: VerifyOptions) -> Callable[[Mapping[str, object], str],
     return judge
 
 
-JUDGES = {"math": math_judge, "code": code_judge, "logic": logic_judge}
+JUDGES: dict[str, Callable[[VerifyOptions], Judge]] = {"math": math_judge, "code": code_judge, "logic": logic_judge}
 
 
 def verify_file(path: Path, out: Path | None, options: VerifyOptions) -> VerifySummary:
@@ -204,8 +213,8 @@ def verify_file(path: Path, out: Path | None, options: VerifyOptions) -> VerifyS
         RecipeError: an unknown kind.
         DataError: a line that cannot be read or lacks a field, with its number. Nothing is written then.
     """
-    if options.kind not in KINDS:
-        raise RecipeError(f"--kind {options.kind}: the kinds are {', '.join(KINDS)}")
+    if options.kind not in JUDGES:
+        raise RecipeError(f"--kind {options.kind}: the kinds are {', '.join(JUDGES)}")
     judge = JUDGES[options.kind](options)
     outcomes: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -231,9 +240,18 @@ def verify_file(path: Path, out: Path | None, options: VerifyOptions) -> VerifyS
 
         write_text(out, "".join(line + "\n" for line in written))
     return VerifySummary(
-        outcomes=outcomes, reasons=dict(reasons.most_common()), seconds=seconds, agreement=(met, expected) if expected else None, out=out
+        outcomes=outcomes,
+        reasons=dict(reasons.most_common()),
+        seconds=seconds,
+        agreement=(met, expected) if expected else None,
+        out=out,
     )
 
 
 def _columns(verdict: Verdict) -> dict[str, object]:
-    return {"outcome": str(verdict.outcome), "answer": verdict.answer, "reason": verdict.reason, "seconds": round(verdict.seconds, 6)}
+    return {
+        "outcome": str(verdict.outcome),
+        "answer": verdict.answer,
+        "reason": verdict.reason,
+        "seconds": round(verdict.seconds, 6),
+    }

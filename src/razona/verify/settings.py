@@ -28,10 +28,12 @@ class Settings:
     r"""`-2 \le x \le 7` is the interval `[-2, 7]`. False: a target that is written as a set is
     not answered by a relation."""
     units: Literal["lenient", "required"] = "lenient"
-    """`lenient`: an answer may leave the target's unit out or add one, but not write another. `required`: it must write it."""
+    """`lenient`: an answer may leave the target's unit out or add one, but not write another.
+    `required`: it must write it."""
     tolerance: float | None = None
     """Numbers this close, relative to the target, are equal. None: only equal numbers are."""
     is_remembered: bool = True
-    """The same completion, target and settings are judged once while they are among the last 4,096. Off in benchmarks."""
+    """The same completion, target and settings are judged once while they are among the last 4,096.
+    Off in benchmarks."""
     deadline_s: float = 0.8
     """Wall-clock limit of the symbolic worker for one comparison."""

@@ -4,31 +4,73 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-_METRIC = {"millimeter": "mm", "centimeter": "cm", "meter": "m", "kilometer": "km", "milligram": "mg", "gram": "g", "kilogram": "kg",
-           "milliliter": "ml", "liter": "l", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h", "inche": "inch", "in": "inch",
-           "feet": "ft", "foot": "ft", "yard": "yd", "mile": "mi", "pound": "lb", "ounce": "oz", "dollar": "$", "usd": "$", "buck": "$", "degree": "deg",
-           "radian": "rad", "percentage": "percent", "pct": "percent", "kmh": "km/h", "kph": "km/h", "mph": "mi/h", "cubic": "cubic", "day": "day",
-           "metre": "m", "centimetre": "cm", "kilometre": "km", "millimetre": "mm", "litre": "l", "euro": "euro", "cent": "cent", "euros": "euro", "inches": "inch", "L": "l"}  # fmt: skip
+_SPELLINGS = {
+    "mm": ("millimeter", "millimetre"),
+    "cm": ("centimeter", "centimetre"),
+    "m": ("meter", "metre"),
+    "km": ("kilometer", "kilometre"),
+    "mg": ("milligram",),
+    "g": ("gram",),
+    "kg": ("kilogram",),
+    "ml": ("milliliter",),
+    "l": ("liter", "litre", "L"),
+    "s": ("second", "sec"),
+    "min": ("minute",),
+    "h": ("hour", "hr"),
+    "inch": ("inche", "in"),
+    "ft": ("feet", "foot"),
+    "yd": ("yard",),
+    "mi": ("mile",),
+    "lb": ("pound",),
+    "oz": ("ounce",),
+    "$": ("dollar", "usd", "buck"),
+    "deg": ("degree",),
+    "rad": ("radian",),
+    "percent": ("percentage", "pct"),
+    "km/h": ("kmh", "kph"),
+    "mi/h": ("mph",),
+}
+"""Unit -> its other spellings, in the singular, as taking an s off the plural leaves it."""
+_UNIT_OF = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings}
 _IN_BASE = {
-    "mm": ("length", Fraction(1, 1000)), "cm": ("length", Fraction(1, 100)), "m": ("length", Fraction(1)), "km": ("length", Fraction(1000)),
-    "mg": ("mass", Fraction(1, 1000)), "g": ("mass", Fraction(1)), "kg": ("mass", Fraction(1000)),
-    "ml": ("volume", Fraction(1, 1000)), "l": ("volume", Fraction(1)),
-    "s": ("time", Fraction(1)), "min": ("time", Fraction(60)), "h": ("time", Fraction(3600)), "day": ("time", Fraction(86400)), "week": ("time", Fraction(604800)),
-    "cent": ("money", Fraction(1, 100)), "$": ("money", Fraction(1)),
-    "inch": ("imperial", Fraction(1)), "ft": ("imperial", Fraction(12)), "yd": ("imperial", Fraction(36)), "mi": ("imperial", Fraction(63360)),
-    "lb": ("weight", Fraction(16)), "oz": ("weight", Fraction(1)),
-}  # fmt: skip
-_GENERIC = frozenset(
-    ("unit", "total", "in total", "each", "altogether", "left", "exactly", "approximately", "about", "only")
-)
-_SINGLE = "mgshlLVWNJKA"
-_TRAILING_TEXT = re.compile(r"(?:\\text\s*\{([^{}]*)\}|([A-Za-z]{2,}))\s*(?:\^\s*\{?\s*([23])\s*\}?)?\s*$")
+    "mm": ("length", Fraction(1, 1000)),
+    "cm": ("length", Fraction(1, 100)),
+    "m": ("length", Fraction(1)),
+    "km": ("length", Fraction(1000)),
+    "inch": ("imperial length", Fraction(1)),
+    "ft": ("imperial length", Fraction(12)),
+    "yd": ("imperial length", Fraction(36)),
+    "mi": ("imperial length", Fraction(63360)),
+    "mg": ("mass", Fraction(1, 1000)),
+    "g": ("mass", Fraction(1)),
+    "kg": ("mass", Fraction(1000)),
+    "oz": ("imperial weight", Fraction(1)),
+    "lb": ("imperial weight", Fraction(16)),
+    "ml": ("volume", Fraction(1, 1000)),
+    "l": ("volume", Fraction(1)),
+    "s": ("time", Fraction(1)),
+    "min": ("time", Fraction(60)),
+    "h": ("time", Fraction(3600)),
+    "day": ("time", Fraction(86400)),
+    "week": ("time", Fraction(604800)),
+    "cent": ("money", Fraction(1, 100)),
+    "$": ("money", Fraction(1)),
+}
+"""Unit -> what it measures, and how many of that measure's base unit it is. Only within one measure is converted."""
+_GENERIC = frozenset(("unit", "total", "each", "altogether", "left", "exactly", "approximately", "about", "only"))
+"""Words after a number that are no unit."""
+_TRAILING_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?\s*$")
 _PLAIN = re.compile(
-    r"^([-+]?\s*(?:\\dollar\s*)?[-+]?[\d.,/\s\x1f]*\d)\s*(?:([A-Za-z][A-Za-z' ./-]*[A-Za-z]|[A-Za-z]{2,})|(?<=\d)\s(["
-    + _SINGLE
-    + r"]))\s*(?:\^\s*\{?\s*([23])\s*\}?)?\.?$"
+    r"^([-+]?\s*(?:\\dollar\s*)?[-+]?[\d.,/\s\x1f]*\d)\s*"  # the number
+    r"(?:([A-Za-z][A-Za-z' ./-]*[A-Za-z]|[A-Za-z]{2,})|(?<=\d)\s([mgshlLVWNJKA]))"  # words, or one letter after a space
+    r"\s*(?:\^\s*\{?\s*([23])\s*\}?)?\.?$"
 )
-_NO_UNITS = frozenset("pi sqrt sin cos tan log ln and or i e x y n cup infinity oo frac am pm choose mod to in".split())
+_ENDS_IN_VALUE = re.compile(r"[\d)}]\s*$|\\pi\s*$")
+_JOINS = re.compile(r"(?i:\W*(?:and|or)?\W*)|(?:and|or)\b.*", re.DOTALL)
+_NO_UNITS = frozenset({
+    "pi", "sqrt", "sin", "cos", "tan", "log", "ln", "and", "or", "i", "e", "x", "y", "n", "cup", "infinity", "oo", 
+    "frac", "am", "pm", "choose", "mod", "to", "in",
+})  # fmt: skip
 _CURRENCY = re.compile(
     r"^\s*([-+]?)\s*(?:\\dollar|\$|\\text\s*\{\s*(?:euro|pound|yen|dollars?)\s*\}|USD|US\$)\s*(?=[-+\d.(\\])"
 )
@@ -52,13 +94,16 @@ def normal_unit(words: str, power: str = "") -> str:
     for prefix, exponent in (("square ", "2"), ("sq ", "2"), ("sq. ", "2"), ("cubic ", "3")):
         if words.lower().startswith(prefix):
             words, power = words[len(prefix) :], exponent
-    out = []
-    for word in words.replace("/", " per ").split():
-        plain = word if len(word) <= 2 else word.lower().rstrip(".")
-        plain = plain[:-1] if len(plain) > 3 and plain.endswith("s") and not plain.endswith("ss") else plain
-        out.append(_METRIC.get(plain, plain))
-    unit = " ".join(out).replace(" per ", "/").replace("percent", "%")
+    units = [_normal_word(word) for word in words.replace("/", " per ").split()]
+    unit = " ".join(units).replace(" per ", "/").replace("percent", "%")
     return "" if unit in _GENERIC else unit + (f"^{power}" if power else "")
+
+
+def _normal_word(word: str) -> str:
+    plain = word if len(word) <= 2 else word.lower().rstrip(".")
+    if len(plain) > 3 and plain.endswith("s") and not plain.endswith("ss"):
+        plain = plain[:-1]
+    return _UNIT_OF.get(plain, plain)
 
 
 def split_unit(text: str) -> Quantity:
@@ -69,39 +114,36 @@ def split_unit(text: str) -> Quantity:
         mark = text[currency.start() : currency.end()]
         unit = next((name for name in ("euro", "pound", "yen") if name in mark), "$")
         text = currency[1] + text[currency.end() :]
-    plain = _PLAIN.match(text)
-    if plain:
-        words = plain[2] or plain[3]
-        if (
-            not set(re.split(r"[ /.-]+", words.lower())) & _NO_UNITS
-            or len(words.split()) > 1
-            and words.split()[0].lower() not in _NO_UNITS
-        ):
-            unit = normal_unit(words, plain[4] or "") or unit
-            text = plain[1]
-    else:
-        trailing = _TRAILING_TEXT.search(text)
-        if (
-            trailing
-            and trailing.start()
-            and trailing[1] is not None
-            and re.search(r"[\d)}]\s*$|\\pi\s*$", text[: trailing.start()])
-        ):
-            words = trailing[1].strip()
-            if (
-                words
-                and not re.fullmatch(r"\W*(?:and|or)?\W*", words, re.IGNORECASE)
-                and not re.match(r"(?:and|or)\b", words)
-            ):
-                unit = normal_unit(words, trailing[3] or "") or unit
-                text = text[: trailing.start()].rstrip(" ,")
+    text, words, power = _split_words(text)
+    if words:
+        unit = normal_unit(words, power) or unit
     if text.endswith("\\dollar"):
         text, unit = text.removesuffix("\\dollar").rstrip(), unit or "$"
     return Quantity(body=text, unit=unit)
 
 
+def _split_words(text: str) -> tuple[str, str, str]:
+    """Give a text without the unit at its end, the unit's words, and the power behind them; "" where there is none."""
+    plain = _PLAIN.match(text)
+    if plain:
+        words = plain[2] or plain[3]
+        are_units = not set(re.split(r"[ /.-]+", words.lower())) & _NO_UNITS
+        if are_units or (" " in words and words.split()[0].lower() not in _NO_UNITS):
+            return plain[1], words, plain[4] or ""
+        return text, "", ""
+    trailing = _TRAILING_TEXT.search(text)
+    if trailing and _ENDS_IN_VALUE.search(text[: trailing.start()]):
+        words = trailing[1].strip()
+        if not _JOINS.fullmatch(words):
+            return text[: trailing.start()].rstrip(" ,"), words, trailing[2] or ""
+    return text, "", ""
+
+
 def conversion(answer: str, target: str) -> Fraction | None:
-    """Give the factor that turns the answer's unit into the target's; 1 where they are one; None where they do not fit."""
+    """Give the factor that turns the answer's unit into the target's; None where they do not fit.
+
+    A missing unit fits any. Unknown words fit where one has all words of the other, `gold coins` and `coins`.
+    """
     if answer == target or not answer or not target:
         return Fraction(1)
     one, _, power = answer.partition("^")

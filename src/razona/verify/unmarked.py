@@ -1,8 +1,8 @@
-r"""The answer of a text that marks none: the text itself where it is short, else its last formula, else its last number."""
+"""The answer of a text that marks none: the text itself where it is short, else its last formula or number."""
 
 import re
 
-from razona.verify.extraction import Found, nothing
+from razona.verify.found import Found, nothing
 from razona.verify.maths.lexer import WORDS
 
 _FORMULA = re.compile(
@@ -10,12 +10,13 @@ _FORMULA = re.compile(
 )
 _JOINER = re.compile(r"[\s,;.]*(?:\\?(?:quad|text\s*\{\s*)?\s*(?:and|or|,|;)[\s}]*)?\s*", re.IGNORECASE)
 _NUMBER = re.compile(
-    r"(?<![A-Za-z0-9_.\\])(?:\\frac\{[^{}]+\}\{[^{}]+\}|[$€£]?[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?(?:\s?/\s?[0-9]+)?)(?:\s?\\?%)?(?![A-Z0-9])"
+    r"(?<![A-Za-z0-9_.\\])(?:\\frac\{[^{}]+\}\{[^{}]+\}"
+    r"|[$€£]?[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?(?:\s?/\s?[0-9]+)?)(?:\s?\\?%)?(?![A-Z0-9])"
 )
 _PROSE = re.compile(
-    r"[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}|[:：。，]|\.\s|[\u0370-\u1fff\u3040-\ud7ff]{2}|=[^=]*=.*[A-Za-z]{3}"
+    r"[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}|[:\N{FULLWIDTH COLON}。\N{FULLWIDTH COMMA}]|\.\s"
+    r"|[\u0370-\u1fff\u3040-\ud7ff]{2}|=[^=]*=.*[A-Za-z]{3}"
 )
-_EXPLAINED = re.compile(r"(?:</think>|<answer>)")
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _WORD = re.compile(r"(?<![\\\w{])(?!and\b)[A-Za-z]{3,}")
 _LETTERS = re.compile(r"(?<![\\\w])[A-Za-z']{2,}")
@@ -68,17 +69,13 @@ def _is_prose(text: str) -> bool:
 
 
 def find_in_phrase(marked: Found) -> Found:
-    """Give the first number of an answer that is a sentence: `Answer: Jane started 3 hours ago`; anything else as it is."""
-    if (
-        not marked.answers
-        or "$" in marked.answers[0]
-        or "\\" in marked.answers[0]
-        and not _FAR_EAST.search(marked.answers[0])
-    ):
-        phrase = marked.answers[0] if marked.answers else ""
+    """Give the number of an answer that is a sentence, `Answer: Jane started 3 hours ago`; anything else as it is."""
+    if not marked.answers:
+        return marked
+    phrase = marked.answers[0]
+    if "$" in phrase or ("\\" in phrase and not _FAR_EAST.search(phrase)):
         stated = re.search(r"\b(?:is|are|equals)\s+\$?([^\sA-Za-z$][^\s$]*)\$?\s*$", phrase)
         return Found(answers=(stated[1],), place="unmarked") if stated else marked
-    phrase = marked.answers[0]
     stated = re.search(r"\b(?:is|are|equals)\s+(\$?[^\sA-Za-z]\S*)\s*$", phrase)
     if stated:
         return Found(answers=(stated[1],), place="unmarked")

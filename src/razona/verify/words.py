@@ -2,13 +2,18 @@
 
 import re
 
+from razona.verify.maths.lexer import WORDS
+
 _MACRO = re.compile(r"\\text\s*\{([^{}]*)\}|\\(?:text|quad|qquad)\b")
 _CHOICE = re.compile(r"^\W*([A-J])\W*$")
 _CHOICE_WITH_TEXT = re.compile(
     r"(?:^|\bis\s*\n?)\(([A-J])\)\s+(\S.*)$|(?:^|\bis\s*\n)([A-J])[.:)]?\s+([A-Z]\w+.*)", re.DOTALL
 )
 _CLOCK = re.compile(r"^(\d{1,2}):(\d\d)\s*(?:([ap])\.?\s?m\.?)?$", re.IGNORECASE)
-_EMPTY = frozenset(("no solution", "no solutions", "none", "empty set", "emptyset", "no real solution", "no real solutions", "there is no solution", "there are no solutions", "no such numbers exist", "{}"))  # fmt: skip
+_EMPTY = frozenset({
+    "no solution", "no solutions", "none", "empty set", "emptyset", "no real solution", "no real solutions",
+    "there is no solution", "there are no solutions", "no such numbers exist",
+})  # fmt: skip
 _WORDS = re.compile(r"^[^\W\d_][\w' .,;:!?&()/-]*$")
 _ARTICLES = re.compile(r"\b(?:the|a|an)\b")
 
@@ -28,8 +33,6 @@ def are_words(text: str) -> bool:
     bare = _MACRO.sub(lambda match: " " + (match[1] or ""), text).strip()
     if "\\" in bare or not _WORDS.match(bare):
         return False
-    from razona.verify.maths.lexer import WORDS
-
     runs = re.findall(r"[^\W\d_]+", bare)
     has_word = any(len(run) >= 3 and run.lower() not in WORDS and re.search("[aeiouy]", run.lower()) for run in runs)
     return has_word and (not re.search(r"[\d=<>^]", bare) or len(runs) > 2)
@@ -52,7 +55,7 @@ def means_nothing(text: str) -> bool:
 
 
 def choice(text: str) -> str:
-    """Give the letter of a multiple-choice answer, `(C)`, `C.`, `\\text{C}`; "" where it is none."""
+    r"""Give the letter of a multiple-choice answer, `(C)`, `C.`, `\text{C}`; "" where it is none."""
     bare = _MACRO.sub(lambda match: " " + (match[1] or ""), text).strip()
     match = _CHOICE.match(bare)
     if match:

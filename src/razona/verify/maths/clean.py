@@ -1,7 +1,8 @@
 r"""Answers as people, models and data sets write them, brought to one plain spelling before they are parsed.
 
-Linear in the text's length. What is dropped carries no value: spacing commands, `\left` and `\right`, dollar signs around a
-formula, `\displaystyle`, a final full stop. What carries one becomes ASCII: `½`, `x²`, `√2`, `≤`, full-width and other digits.
+Linear in the text's length. What is dropped carries no value: spacing commands, `\left` and `\right`, dollar signs
+around a formula, `\displaystyle`, a final full stop. What carries one becomes ASCII: `½`, `x²`, `√2`, `≤`, full-width
+and other digits.
 """
 
 import re
@@ -10,22 +11,35 @@ import unicodedata
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 _SYMBOLS = {
-    "√": r"\sqrt ", "∛": r"\sqrt[3]", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
-    "×": r"\times ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ",
-    "∈": r"\in ", "°": r"^\circ ", "±": r"\pm ", "∓": r"\mp ", "−": "-", "–": "-", "‑": "-", "—": "-", "≈": r"\approx ",
-    "′": "'", "’": "'", "“": '"', "”": '"', "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ",
-    "μ": r"\mu ", "σ": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ", "δ": r"\delta ", "ε": r"\epsilon ", "ρ": r"\rho ",
-    "∧": r"\wedge ", "∨": r"\vee ", "¬": r"\neg ", "→": r"\to ", "，": ",", "。": ".", "：": ":", "；": ";", "\u00a0": " ",
-    "\u202f": " ", "\u2009": " ", "∑": r"\sum ", "∫": r"\int ", "∏": r"\prod ", "€": r"\text{euro}", "£": r"\text{pound}", "¥": r"\text{yen}",
+    "√": r"\sqrt ", "∛": r"\sqrt[3]", "∞": r"\infty ", "°": r"^\circ ", "∑": r"\sum ", "∫": r"\int ", "∏": r"\prod ",
+    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∈": r"\in ", "→": r"\to ", "∧": r"\wedge ",
+    "¬": r"\neg ", "÷": r"\div ", "·": r"\cdot ", "⋅": r"\cdot ", "∩": r"\cap ", "∅": r"\emptyset ", "±": r"\pm ",
+    "∓": r"\mp ",
+    "\N{MULTIPLICATION SIGN}": r"\times ", "\N{UNION}": r"\cup ", "\N{LOGICAL OR}": r"\vee ",
+    "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{NON-BREAKING HYPHEN}": "-", "\N{EM DASH}": "-",
+    "\N{PRIME}": "'", "\N{RIGHT SINGLE QUOTATION MARK}": "'", "“": '"', "”": '"',
+    "\N{FULLWIDTH COMMA}": ",", "。": ".", "\N{FULLWIDTH COLON}": ":", "\N{FULLWIDTH SEMICOLON}": ";",
+    "\N{NO-BREAK SPACE}": " ", "\N{NARROW NO-BREAK SPACE}": " ", "\N{THIN SPACE}": " ",
+    "\N{GREEK SMALL LETTER ALPHA}": r"\alpha ", "β": r"\beta ", "\N{GREEK SMALL LETTER GAMMA}": r"\gamma ",
+    "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta ", "λ": r"\lambda ", "μ": r"\mu ", "π": r"\pi ",
+    "\N{GREEK SMALL LETTER RHO}": r"\rho ", "\N{GREEK SMALL LETTER SIGMA}": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ",
+    "€": r"\text{euro}", "£": r"\text{pound}", "¥": r"\text{yen}",
 }  # fmt: skip
-_DOLLAR_FORMULA = re.compile(r"\$")
 _SPACING = re.compile(
-    r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|middle)(?![a-zA-Z])\.?|\\[,;:!> ]|~|\\q?quad ?(?=[a-zA-Z\\({$-]|$)|\\hspace\{[^{}]*\}|&(?=\s*=)"
+    r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|middle)(?![a-zA-Z])\.?"
+    r"|\\[,;:!> ]|~"
+    r"|\\q?quad ?(?=[a-zA-Z\\({$-]|$)"
+    r"|\\hspace\{[^{}]*\}"
+    r"|&(?=\s*=)"
+)
+_TEXT_COMMANDS = (
+    "mbox|textnormal|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mathcal|boldsymbol|bm|operatorname\\*?"
+    "|rm|bf|hbox|textsf"
 )
 _SAME = [
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
-    (re.compile(r"\\(?:mbox|textnormal|textrm|textbf|textit|mathrm|mathbf|mathit|mathsf|mathcal|boldsymbol|bm|operatorname\*?|rm|bf|hbox|textsf)(?=\s*\{)"), r"\\text"),
+    (re.compile(rf"\\(?:{_TEXT_COMMANDS})(?=\s*\{{)"), r"\\text"),
     (re.compile(r"\\(?:leq|leqslant|leqq)(?![a-zA-Z])"), r"\\le "),
     (re.compile(r"\\(?:geq|geqslant|geqq)(?![a-zA-Z])"), r"\\ge "),
     (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne "),
@@ -36,7 +50,8 @@ _SAME = [
     (re.compile(r"\^\{\s*\\circ\s*\}"), r"^\\circ "),
     (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-zA-Z])"), "|"),
     (re.compile(r"\\(?:bmod|land)(?![a-zA-Z])"), r"\\wedge "),
-]  # fmt: skip
+]
+"""Commands of one meaning -> the one spelling."""
 _TWICE_ESCAPED = re.compile(r"\\\\(?=[a-zA-Z({\[,!;])")
 _BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASE_IN_WORDS = re.compile(r"_\{?\\text\s*\{\s*(" + "|".join(_BASES) + r")\s*\}\}?")
@@ -67,10 +82,10 @@ def _plain_character(character: str) -> str:
 
 
 def to_ascii(text: str) -> str:
-    """Give the text with every known mathematical character in its LaTeX or ASCII spelling.
+    r"""Give the text with every known mathematical character in its LaTeX or ASCII spelling.
 
-    >>> to_ascii("x² + ½")
-    'x^{2} + \\\\frac{1}{2}'
+    >>> print(to_ascii("x² + ½"))
+    x^{2} + \frac{1}{2}
     """
     if text.isascii():
         return text
@@ -89,7 +104,8 @@ def to_ascii(text: str) -> str:
 
 def clean(text: str) -> str:
     """Give an answer's text in the plain spelling that `parser.parse` reads; see this file's head."""
-    text = _BASE_IN_WORDS.sub(lambda match: "_{" + str(_BASES.index(match[1]) + 2) + "}", text) if "_" in text else text
+    if "_" in text:
+        text = _BASE_IN_WORDS.sub(lambda match: f"_{{{_BASES.index(match[1]) + 2}}}", text)
     text = _GLUED_JOINER.sub(r" \1 ", to_ascii(text).strip().strip("*").strip())
     if "\\" in text or "$" in text or "~" in text:
         if "\\\\" in text:  # a new row in a matrix; before a word elsewhere, an escape that was written twice
@@ -97,9 +113,8 @@ def clean(text: str) -> str:
         text = _GROUPED_COMMA.sub(THOUSANDS, text)
         text = _THIN_SPACE_GROUP.sub(THOUSANDS, text)
         text = text.replace("\\\\%", "%").replace("\\%", "%").replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
-        if "\\$" in text:
-            text = text.replace("\\$", "\\dollar ")
-        text = _DOLLAR_FORMULA.sub(" ", text)
+        text = text.replace("\\$", "\\dollar ")
+        text = text.replace("$", " ")
         text = _SPACING.sub(" ", text)
         for pattern, spelling in _SAME:
             text = pattern.sub(spelling, text)

@@ -6,14 +6,22 @@ from typing import NamedTuple
 from razona.verify.maths.clean import THOUSANDS
 from razona.verify.maths.syntax import MAX_DIGITS, MAX_TOKENS, LimitError, ReadError
 
-WORDS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot asin acos atan sinh cosh tanh log ln lg exp sqrt pi inf infinity oo "
-    "and or in max min gcd lcm frac abs union cup theta alpha beta gamma lambda det".split()
-)
+WORDS = frozenset({
+    "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "asin", "acos", "atan", "sinh",
+    "cosh", "tanh", "log", "ln", "lg", "exp", "sqrt", "pi", "inf", "infinity", "oo", "and", "or", "in", "max", "min",
+    "gcd", "lcm", "frac", "abs", "union", "cup", "theta", "alpha", "beta", "gamma", "lambda", "det",
+})  # fmt: skip
 """Letters that are one token in plain text; a backslash before them changes nothing."""
+_AMBIGUOUS = frozenset(("in", "or", "oo", "lg", "max", "min", "abs", "det", "inf"))
+"""Of these `WORDS`, letters that are often part of a longer word: they count alone only."""
 _TOKEN = re.compile(
     rf"""\s*(?:
-    (?P<number>(?:\d{{1,3}}(?:{THOUSANDS}\d{{3}})+|\d+)(?:\.\d+|\.(?=\s*\\overline|[/*)]))?(?:[eE][+-]?\d+(?![\d.a-zA-Z]))?|\.\d+)
+    (?P<number>
+        (?:\d{{1,3}}(?:{THOUSANDS}\d{{3}})+|\d+)
+        (?:\.\d+|\.(?=\s*\\overline|[/*)]))?
+        (?:[eE][+-]?\d+(?![\d.a-zA-Z]))?
+        |\.\d+
+    )
     |\\text\s*\{{(?P<text>[^{{}}]*)\}}
     |\\(?P<begin>begin|end)\s*\{{(?P<environment>[a-zA-Z]+)\*?\}}
     |\\(?P<command>[a-zA-Z]+)
@@ -34,7 +42,7 @@ _COMMANDS = {
     "ast": "*",
     "div": "/",
 }
-_SPLIT_WORD = re.compile("|".join(sorted(WORDS, key=len, reverse=True)))
+_KNOWN_WORD = re.compile("|".join(sorted(WORDS, key=len, reverse=True)))
 
 
 class Token(NamedTuple):
@@ -44,6 +52,46 @@ class Token(NamedTuple):
     value: str
     is_spaced: bool = False
     """White space stands before it."""
+
+
+END = Token("end_of_text", "")
+
+
+class Cursor:
+    """Tokens and how far they are read; behind the last stands `END`."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = [*tokens, END]
+        self.position = 0
+        self.token = self.tokens[0]
+        """The next one to read."""
+
+    def advance(self) -> Token:
+        """Read one token and give it; at the end it stays."""
+        token = self.token
+        if self.position < len(self.tokens) - 1:
+            self.position += 1
+            self.token = self.tokens[self.position]
+        return token
+
+    def is_at(self, *values: str) -> bool:
+        """Say whether the next token is one of these signs or commands."""
+        return self.token.value in values and self.token.kind in ("sign", "command")
+
+    def expect(self, value: str) -> None:
+        """Read this sign or command.
+
+        Raises:
+            ReadError: it is not the next token.
+        """
+        if not self.is_at(value):
+            raise ReadError(f"{value!r} is missing")
+        self.advance()
+
+    def jump(self, position: int) -> None:
+        """Go on reading at another token."""
+        self.position = position
+        self.token = self.tokens[position]
 
 
 def tokenize(text: str) -> list[Token]:
@@ -67,9 +115,9 @@ def tokenize(text: str) -> list[Token]:
             value = str(match["environment"])
         else:
             value = match[kind]
-        spaced = match.start() < match.end() - len(match[0].lstrip())
+        is_spaced = text[position].isspace()
         position = match.end()
-        _append(tokens, kind, value, is_spaced=spaced)
+        _append(tokens, kind, value, is_spaced=is_spaced)
         if len(tokens) > MAX_TOKENS:
             raise LimitError(f"the answer has more than {MAX_TOKENS} tokens")
     return tokens
@@ -103,12 +151,12 @@ def _append(tokens: list[Token], kind: str, value: str, *, is_spaced: bool) -> N
 
 def _append_word(tokens: list[Token], word: str, *, is_spaced: bool) -> None:
     """A word is a known name, or its letters, each a symbol."""
-    if word.lower() in WORDS and (len(word) > 1):
+    if word.lower() in WORDS:
         tokens.append(Token("command", "\\" + word.lower(), is_spaced))
         return
     position = 0
-    for known in _SPLIT_WORD.finditer(word) if len(word) > 3 else ():
-        if known[0] in ("in", "or", "oo", "lg", "max", "min", "abs", "det", "inf"):
+    for known in _KNOWN_WORD.finditer(word) if len(word) > 3 else ():
+        if known[0] in _AMBIGUOUS:
             continue
         tokens.extend(Token("letter", letter, is_spaced) for letter in word[position : known.start()])
         tokens.append(Token("command", "\\" + known[0], is_spaced))
