@@ -125,7 +125,7 @@ def test_other_words_for_the_two_kinds_are_used_where_the_row_names_them():
 
 PLACES = [
     ("Ann: knave, Bo: knave <SOLUTION>Ann: knight, Bo: knave</SOLUTION>", INCORRECT),
-    ("<SOLUTION>Ann: knight, Bo: knave</SOLUTION> no <SOLUTION>Ann: knave, Bo: knave</SOLUTION>", INCORRECT),
+    ("<SOLUTION>Ann: knight, Bo: knave</SOLUTION> no <SOLUTION>Ann: knave, Bo: knave</SOLUTION>", CORRECT),
     ("<SOLUTION>Ann: knave, Bo: knave</SOLUTION><SOLUTION>Ann: knave, Bo: knave</SOLUTION>", CORRECT),
     (r"\boxed{Ann: knave} and \boxed{Bo: knave}", CORRECT),
     (r"\boxed{Ann: knave} and \boxed{Bo: knight}", INCORRECT),

@@ -8,8 +8,8 @@ from razona.verify.steps import StepReport, read_steps
 from razona.verify.tags import Tags
 
 __all__ = [
-    "Found",
     "FormReport",
+    "Found",
     "Settings",
     "StepReport",
     "Tags",

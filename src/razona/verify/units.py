@@ -101,7 +101,8 @@ def normal_unit(words: str, power: str = "") -> str:
 
 def _normal_word(word: str) -> str:
     plain = word if len(word) <= 2 else word.lower().rstrip(".")
-    if len(plain) > 3 and plain.endswith("s") and not plain.endswith("ss"):
+    is_short_plural = plain[:-1] in _IN_BASE or plain[:-1] in _UNIT_OF
+    if plain.endswith("s") and not plain.endswith("ss") and (len(plain) > 3 or (len(plain) == 3 and is_short_plural)):
         plain = plain[:-1]
     return _UNIT_OF.get(plain, plain)
 

@@ -68,7 +68,7 @@ def read_code_row(row: Mapping[str, object]) -> CodeProblem:
         asserts = _texts(row["test_list"], "test_list")
         lines = [*_texts(row.get("test_imports") or [], "test_imports"), _text(row, "test_setup_code"), setup]
         tests = FunctionTests(asserts=asserts, entry_point=entry_point, setup="\n".join(lines))
-        return CodeProblem(tests=_with_tests(tests, "test_list"), prompt=_text(row, "prompt"))
+        return CodeProblem(tests=_with_tests(tests, "test_list"))  # MBPP's `prompt` is the question in English
     if "test" in row:
         tests = FunctionTests(program=_text(row, "test"), entry_point=entry_point, setup=setup)
         return CodeProblem(

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from razona.verify.maths.clean import THOUSANDS
 from razona.verify.maths.lexer import END
-from razona.verify.maths.names import CLOSERS, CONSTANTS, DECORATIONS, FUNCTION_LETTERS, FUNCTIONS, MATRICES, OPAQUE
+from razona.verify.maths.names import (
+    CLOSERS,
+    CONSTANTS,
+    DECORATIONS,
+    FUNCTION_LETTERS,
+    FUNCTIONS,
+    JOINERS,
+    MATRICES,
+    OPAQUE,
+)
 from razona.verify.maths.syntax import MAX_ITEMS, LimitError, Node, ReadError, number
 
 if TYPE_CHECKING:
@@ -103,6 +112,8 @@ def _command(parser: "Parser") -> Node:
     value = parser.advance().value
     if value in CONSTANTS:
         return Node("symbol", CONSTANTS[value])
+    if value in JOINERS:
+        raise ReadError(f"{value[1:]!r} stands where a value should")
     if value == r"\frac":
         if parser.is_at("("):  # a plain `frac(1, 2)`
             raise ReadError("frac with parentheses")

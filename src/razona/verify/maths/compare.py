@@ -72,8 +72,9 @@ def _equal_structures(target: Node, answer: Node, settings: Settings) -> bool:
 def _equal_lists(target: Node, answer: Node, settings: Settings) -> bool:
     """Compare by the brackets: a set as answer in any order, lists without brackets as told, all others in theirs."""
     left, right = str(target.value), str(answer.value)
-    if right.startswith("\\"):  # a set
-        return left[:1] not in ("(", "[") and _same_in_any_order(target.parts, answer.parts, settings)
+    if left.startswith("\\") or right.startswith("\\"):  # one of them is a set
+        is_tuple = left[:1] in ("(", "[") or right[:1] in ("(", "[")
+        return not is_tuple and _same_in_any_order(target.parts, answer.parts, settings)
     are_tuples = len(target.parts) > 2 and {left, right} <= {"()", "[]"}
     if left and right and left != right and not are_tuples:
         return False

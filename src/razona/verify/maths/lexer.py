@@ -149,11 +149,19 @@ def _append(tokens: list[Token], kind: str, value: str, *, is_spaced: bool) -> N
     tokens.append(Token(kind, value, is_spaced))
 
 
+NO_FACTORS = frozenset(("not", "no", "nor", "non", "but", "the", "all", "any", "are", "than", "else", "its"))
+"""Short words that are no products of symbols: `not 0` is not n times o times t times 0."""
+_VOWEL = re.compile("[aeiou]", re.IGNORECASE)
+
+
 def _append_word(tokens: list[Token], word: str, *, is_spaced: bool) -> None:
     """A word is a known name, or its letters, each a symbol."""
     if word.lower() in WORDS:
         tokens.append(Token("command", "\\" + word.lower(), is_spaced))
         return
+    is_english = len(word) > 3 and not word.isupper() and _VOWEL.search(word) and not _KNOWN_WORD.search(word)
+    if word in NO_FACTORS or is_english:
+        raise ReadError(f"the word {word!r} stands in a formula")
     position = 0
     for known in _KNOWN_WORD.finditer(word) if len(word) > 3 else ():
         if known[0] in _AMBIGUOUS:

@@ -109,8 +109,8 @@ def _is_close(expected: Fraction, found: Fraction, settings: Settings) -> bool:
     return settings.tolerance is not None and abs(expected - found) <= Fraction(settings.tolerance) * abs(expected)
 
 
-def _decimal_digits(value: Fraction) -> int:
-    """Give the significant digits of a decimal fraction that is no integer, 0 for everything else."""
+def _decimal_places(value: Fraction) -> int:
+    """Give the decimal places of a decimal fraction that is no integer, 0 for everything else."""
     denominator = value.denominator
     if denominator == 1 or denominator.bit_length() > 200:
         return 0
@@ -118,25 +118,35 @@ def _decimal_digits(value: Fraction) -> int:
     for divisor in (10, 2, 5):
         while denominator % divisor == 0:
             denominator, places = denominator // divisor, places + 1
-    return len(str(abs(int(value * 10**places)))) if denominator == 1 else 0
+    return places if denominator == 1 else 0
+
+
+def _printed_unit(value: Fraction) -> Fraction | None:
+    """Give the unit of a decimal's last place if it has enough significant digits to be a printed value, else None."""
+    places = _decimal_places(value)
+    if not places or len(str(abs(int(value * 10**places)))) < MIN_PRINTED_DIGITS:
+        return None
+    return Fraction(1, 10**places)
 
 
 def _is_printed_fraction(fraction: Node, value: Fraction, decimal: Node, printed: Fraction) -> bool:
     """Say whether one side is a written fraction with an endless decimal, and the other the rounding of it."""
-    if decimal.kind != "num" or fraction.kind != "div" or value.denominator == 1 or _decimal_digits(value):
+    if decimal.kind != "num" or fraction.kind != "div" or value.denominator == 1 or _decimal_places(value):
         return False
-    digits = _decimal_digits(printed)
-    return digits >= MIN_PRINTED_DIGITS and abs(printed - value) <= abs(value) * Fraction(1, 10 ** (digits - 1))
+    unit = _printed_unit(printed)
+    return unit is not None and abs(printed - value) <= unit
 
 
 def _is_printed_number(irrational: Node, printed: Fraction | None) -> bool:
     """Say whether a long decimal is the rounding of an irrational number."""
-    digits = 0 if printed is None else _decimal_digits(printed)
-    if printed is None or digits < MIN_PRINTED_DIGITS:
+    unit = None if printed is None else _printed_unit(printed)
+    if printed is None or unit is None:
         return False
+    digits = len(str(unit.denominator)) + 40
     try:
-        value = precise_value(irrational, 0, digits + 40)
+        value = precise_value(irrational, 0, digits)
     except NoValue:
         return False
-    mpf = context().mpf
-    return abs(value - printed.numerator / mpf(printed.denominator)) <= abs(value) * abs(mpf(10) ** (1 - digits))
+    mp = context()
+    with mp.workdps(digits):
+        return abs(value - printed.numerator / mp.mpf(printed.denominator)) <= abs(1 / mp.mpf(unit.denominator))
