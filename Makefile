@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check bench bench-demo bench-verify install lock
+.PHONY: demo test check bench bench-demo bench-step bench-verify install lock
 
 demo: install
 	@$(PY) -m razona demo
@@ -13,10 +13,13 @@ test: install
 check: install
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m pyright && $(PY) -m pytest -q -m "not slow and not gpu and not network"
 
-bench: bench-verify bench-demo
+bench: bench-verify bench-step bench-demo
 
 bench-demo: install
 	@$(PY) benchmarks/demo.py
+
+bench-step: install
+	@$(PY) benchmarks/step.py
 
 # math-verify is what we are compared with; nothing of ours needs it.
 bench-verify: install
