@@ -3,7 +3,7 @@
     make bench-step        writes docs/results/step.json
 
 Both train the same policy, the embedded base after 15 steps of the demo with its adapter merged, so that completions have
-the length and groups the signal they have in the middle of a run. A new adapter is trained; the learning rate is 0 in
+the length and groups the signal of the middle of a run. A new adapter is trained; the learning rate is 0 in
 effect, so that the policy stays where it is. Every measurement is a process of its own: it makes a trainer, runs a
 warm-up step and then `--steps` steps. The fastest setting of TRL, by its median, is what we are compared with.
 """

@@ -60,6 +60,15 @@ def test_a_run_stores_every_completion_with_its_receipt(tmp_path: Path):
     assert (run.adapter / "adapter_model.safetensors").exists()
 
 
+def test_log_probs_at_sampling_are_those_of_training(tmp_path: Path):
+    train(load("demo", [*TINY, "train.steps=3", "train.learning_rate=0.01"]), tmp_path / "run")
+    rows = RunDir(tmp_path / "run").read_steps()
+    measured = [row for row in rows if "logprob_gap_p99" in row]
+    assert measured
+    for row in measured:
+        assert 0 < row["logprob_gap_mean"] <= row["logprob_gap_p99"] < 1e-4
+
+
 @pytest.mark.slow
 def test_a_resumed_run_goes_on_from_its_last_checkpoint(tmp_path: Path):
     steps = [*TINY, "train.steps=4", "train.save_every=2"]

@@ -20,7 +20,7 @@ from razona.core.rundir import RunDir
 from razona.core.seeds import derive_seed
 from razona.rewards import Mix
 from razona.rewards.mix import parts_row
-from razona.rollout import Sampling, choose_engine, generate
+from razona.rollout import Sampled, Sampling, choose_engine, generate
 from razona.train.metrics import step_metrics
 from razona.train.packed import install, is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 
@@ -63,6 +63,10 @@ class Trainer(GRPOTrainer):
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
             install(self._plain_model())
+        self._sampled: list[Sampled] = []
+        self._rollout_logprobs: torch.Tensor | None = None
+        self.logprob_gaps: list[torch.Tensor] = []
+        """|log-prob at sampling - log-prob in training| of the tokens that this step has trained on so far."""
         self._flat_rows: torch.Tensor | None = None
         self._old_logprobs: torch.Tensor | None = None
         self.step_figures: dict[str, float | None] = {}
@@ -102,6 +106,7 @@ class Trainer(GRPOTrainer):
                 max_slots=self.max_slots,
             )
         model.train(was_training)
+        self._sampled = sampled
         return [one.ids for one in sampled], None
 
     def _plain_model(self) -> PreTrainedModel:
@@ -121,14 +126,14 @@ class Trainer(GRPOTrainer):
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict) -> torch.Tensor:
         """Give TRL's loss; rows of no advantage, whose gradient is 0, are not computed where nothing needs them."""
-        self._old_logprobs = inputs.get("old_per_token_logps")
+        self._old_logprobs, self._rollout_logprobs = inputs.get("old_per_token_logps"), inputs.get("rollout_logprobs")
         if self.beta == 0.0 and self.top_entropy_quantile == 1.0 and not self.unpacked_reason:
             advantages = inputs["advantages"]
             self._flat_rows = advantages == 0 if advantages.dim() == 1 else (advantages == 0).all(dim=1)
         try:
             return super()._compute_loss(model, inputs)
         finally:
-            self._flat_rows = self._old_logprobs = None
+            self._flat_rows = self._old_logprobs = self._rollout_logprobs = None
 
     def _get_per_token_logps_and_entropies(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -164,14 +169,21 @@ class Trainer(GRPOTrainer):
             logprobs_parts.append(logprobs)
             entropy_parts.append(entropy)
         logprobs_BC, entropy_BC = torch.cat(logprobs_parts), torch.cat(entropy_parts)
+        if self._rollout_logprobs is not None:
+            is_computed_BC = (logprobs_BC != 0) & (self._rollout_logprobs != 0)
+            gap_BC = (logprobs_BC.detach().float() - self._rollout_logprobs).abs()
+            self.logprob_gaps.append(gap_BC[is_computed_BC])
         if self._flat_rows is not None and self._old_logprobs is not None:  # a ratio of 1
             logprobs_BC = torch.where(self._flat_rows[:, None], self._old_logprobs, logprobs_BC)
         return logprobs_BC, entropy_BC if compute_entropy else None, None
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
+        self._sampled = []
         output = super()._generate_and_score_completions(inputs)
         if not self.is_training():
             return output
+        if self._sampled and self._sampled[0].logprobs is not None:
+            output["rollout_logprobs"] = _padded(self._sampled, output["completion_ids"])
         step = self.state.global_step + 1
         rows = self._rows(step, inputs, output)
         write_jsonl(self.run.completions(step), rows)
@@ -210,9 +222,25 @@ class Trainer(GRPOTrainer):
             )
         return rows
 
+    def take_logprob_gaps(self) -> dict[str, float]:
+        """Give mean and 99th percentile of the step's gaps, in nats, and forget them; empty where none was measured."""
+        gaps = torch.cat(self.logprob_gaps) if self.logprob_gaps else torch.empty(0)
+        self.logprob_gaps = []
+        if not len(gaps):
+            return {}
+        place = min(len(gaps) - 1, int(0.99 * len(gaps)))
+        return {"logprob_gap_mean": gaps.mean().item(), "logprob_gap_p99": gaps.sort().values[place].item()}
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         check_disk(self.run.checkpoints, checkpoint_bytes(model))
         super()._save_checkpoint(model, trial)
+
+
+def _padded(sampled: Sequence[Sampled], like_BC: torch.Tensor) -> torch.Tensor:
+    """Give the log-probs of sampled completions in the shape of their ids, 0 beyond their end."""
+    width = like_BC.shape[1]
+    rows = [[*(one.logprobs or []), *[0.0] * (width - len(one.logprobs or []))] for one in sampled]
+    return torch.tensor(rows, device=like_BC.device)
 
 
 def checkpoint_bytes(model: torch.nn.Module) -> int:
@@ -261,7 +289,8 @@ class StepRecorder(TrainerCallback):
         if not logs or "loss" not in logs or not state.is_world_process_zero:
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
-        figures = {**self.trainer.step_figures, **ours, "seconds": logs.get("step_time")}
+        gaps = self.trainer.take_logprob_gaps()
+        figures = {**self.trainer.step_figures, **ours, **gaps, "seconds": logs.get("step_time")}
         finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
         row = {"step": state.global_step, **finite}
         self.trainer.run.append_step(row)
