@@ -72,7 +72,7 @@ def gain_over_seeds(summaries: list[dict]) -> dict:
     """
     gains = [summary["gain"]["pass_at_1"] for summary in summaries]
     mean = statistics.mean(gains)
-    half = stats.t.ppf(0.975, len(gains) - 1) * statistics.stdev(gains) / len(gains) ** 0.5
+    half = float(stats.t.ppf(0.975, len(gains) - 1)) * statistics.stdev(gains) / len(gains) ** 0.5
     return {"mean": mean, "ci95": [mean - half, mean + half], "n": len(gains), "gains": gains}
 
 

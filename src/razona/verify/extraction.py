@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from razona.verify.found import Found, nothing
 from razona.verify.tags import Tags
+from razona.verify.units import NO_UNIT
 from razona.verify.unmarked import find_in_phrase, find_unmarked
 
 MAX_GAP = 120
@@ -30,15 +31,17 @@ MAX_GAP = 120
 MAX_BLOCKS = 50
 TAIL = 160
 """Characters at the end of a text that are searched first."""
-_THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
+_THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
 _CORRECTION = re.compile(
     r"\b(?:no|wait|actually|correction|sorry|oops|rather|instead|mistake|hmm|scratch that|i mean|let me|should be)\b",
     re.IGNORECASE,
 )
 _DENIED_BEFORE = re.compile(
-    r"(?:\bnot|n't|\bnever|\bcannot be|\brather than|\binstead of|\\n(?:e|eq)\b|≠|!=)[*_]*"
-    r"\s*(?:equal to|be|just|simply|\\\(|\$|the answer|=)*\s*\$?\s*$",
+    r"(?:\bnot|n't|\bnever|\bcannot be|\brather than|\binstead of|\\n(?:e|eq)\b|≠|!=|\bno way|\banything but|\bneither"
+    r"|\b(?:exclude|rule out|reject|eliminate|discard|doubt|false|untrue|unlikely))[*_]*"
+    r"(?:\s|equal to|possibly|be|just|simply|\\\(|\$|that|it is|the answer|=){0,12}$",
     re.IGNORECASE,
 )
 _SUPPOSED_BEFORE = re.compile(
@@ -46,20 +49,26 @@ _SUPPOSED_BEFORE = re.compile(
 )
 _DENIED_AFTER = re.compile(
     r"^[\s$.)\\\]]{0,4}(?:is|was|would be|seems|looks)?\s*(?:(?:clearly|obviously|also|certainly)\s+)?"
-    r"(?:not\b|wrong\b|incorrect\b|false\b|n't\b)",
+    r"(?:not\b|wrong\b|incorrect\b|false\b|n't\b|impossible\b|cannot\b|can't\b|fails\b|do(?:es)?(?: not|n't) (?:work|fit)"
+    r"|(?:can|must|may) be (?:ruled out|excluded|rejected|discarded)|[-\N{EM DASH}\N{EN DASH}?]+\s*(?:no\b(?!\w)[.,!]|wrong\b))",
     re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+    r"[\s.,;!?*$-]*(?:no[,!.]|no wait\b|wait\b|correction\b|oops\b|scratch that\b|sorry,|i mean\b)", re.IGNORECASE
 )
 _MARKS = (
     "answer is", "answer:", "answer :", "answer**:", "answer was", "answers are", "answer=", "result:", "result is",
-    "####", "\na:", "réponse :", "réponse:", "réponse est", "答案\N{FULLWIDTH COLON}", "答案是",
+    "####", "final answer**\n", "final answer\n", "\na:", "réponse :", "réponse:", "réponse est", "答案\N{FULLWIDTH COLON}", "答案是",
 )  # fmt: skip
 _SENTENCE_END = re.compile(r"(?<=[^\d\s])\.(?=\s+[A-Z]|\s*$)|\n|(?<=\d)\.(?=\s|$)")
 _MARKED_NUMBER = re.compile(
     r"[ \t:*]*(\$?[+-]?(?>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?))"
-    r"(?![0-9/^*+:%\\]|[,.][0-9/\\]|[ \t]*[\\{]"  # more of the same formula follows
-    r"|[ \t]*[-+*/^=\N{MULTIPLICATION SIGN}:][ \t]*(?:[0-9\\(]|[a-z](?![a-z]))"
+    r"(?![0-9/^*+:%\\]|[,.][0-9/\\]|[ \t]*[\\{$]|[ \t]+[0-9]"  # more of the same formula follows
+    r"|[ \t]*[^\x00-\x7f\N{EM DASH}\N{FULLWIDTH COMMA}。\N{RIGHT SINGLE QUOTATION MARK}“”]"
+    r"|[ \t]*[-+*/^=<>|\N{EM DASH}:][ \t]*(?:[0-9\\(]|[a-z](?![a-z]))"
     r"|[ \t]+(?!a\b|I\b)[A-Za-z](?![A-Za-z])"  # or a unit of one letter
-    r"|[ \t]*(?:or|and|,|;)[ \t]*[$+-]*[0-9])"  # or another answer
+    r"|[ \t]*(?:and|,|;|to|through)[ \t]*[$+-]*[0-9]|[ \t,(]*or\b"  # or another answer
+    rf"|[ \t]+(?:{NO_UNIT})\b)"
     r"(?=[\s.,;!)*]|$)"
 )
 """A bare number right after a mark, by far the most common answer."""
@@ -70,11 +79,12 @@ def outside_the_working(text: str, tags: Tags) -> str | None:
     end = text.find(tags.working_close)
     if end >= 0:
         return text[end + len(tags.working_close) :]
-    if "think>" in text:
-        if _THINK_CLOSE in text:
-            return text[text.rfind(_THINK_CLOSE) + len(_THINK_CLOSE) :]
-        if _THINK_OPEN in text:
+    if "think" in text or "THINK" in text or "Think" in text:
+        closed = [match.end() for match in _THINK_CLOSE.finditer(text)]
+        if _THINK_OPEN.search(text, closed[-1] if closed else 0):
             return None
+        if closed:
+            return text[closed[-1] :]
     return None if tags.working_open in text else text
 
 
@@ -131,6 +141,9 @@ def _boxes(text: str) -> list[_Box]:
     return boxes
 
 
+_DENIED = nothing("the box is denied by its own sentence")
+
+
 def _boxed(region: str) -> Found | None:
     """Give the last boxes that stand together; None where there is no box at all."""
     boxes = _boxes(region)
@@ -152,8 +165,8 @@ def _boxed(region: str) -> Found | None:
     before = region[max(0, joint[0].start - 80) : joint[0].start]
     before = before[max(before.rfind("\n"), before.rfind(". ")) + 1 :]
     after = region[joint[-1].end : joint[-1].end + 40]
-    if _DENIED_BEFORE.search(before) or _DENIED_AFTER.match(after):
-        return nothing("the box is denied by its own sentence")
+    if _DENIED_BEFORE.search(before) or _DENIED_AFTER.match(after) or _TAKEN_BACK.match(after):
+        return _DENIED
     if _SUPPOSED_BEFORE.search(before) and re.match(r"[^.!?\n]{0,20}\b(?:but|then|which|however)\b", after):
         return nothing("the box is only supposed by its own sentence")
     return Found(answers=tuple(box.text.strip() for box in joint), place="boxed", following=after)
@@ -182,12 +195,20 @@ def _marked(region: str) -> Found | None:
         position, mark = 0, "a:"
     if position < 0:
         return None
+    before = region[max(0, position - 60) : position]
+    before = before[max(before.rfind("\n"), before.rfind(". ")) + 1 :]
+    if _DENIED_BEFORE.search(before.removesuffix("the ").removesuffix("that ")):
+        return nothing("the answer is denied by its own sentence")
     start = position + len(mark)
-    stop = region.find("\n", start)
-    line = region[start : stop if stop >= 0 else None] if stop != start else region[start + 1 :].partition("\n")[0]
+    while region[start : start + 1] == "\n":
+        start += 1
+    line, _, rest = region[start:].partition("\n")
     number = _MARKED_NUMBER.match(line)
     if number:
-        return Found(answers=(number[1],), place="marked", following=line[number.end() : number.end() + 40])
+        following = line[number.end() : number.end() + 40]
+        if _DENIED_AFTER.match(following) or _TAKEN_BACK.match(following or rest[:40]):
+            return nothing("the answer is denied by what follows")
+        return Found(answers=(number[1],), place="marked", following=following)
     answer = _whole_phrase(line.lstrip(" :*\t").removeprefix("$$") if line.count("$$") == 1 else line.strip(" :*\t"))
     if not answer:
         return None
@@ -196,13 +217,17 @@ def _marked(region: str) -> Found | None:
     return Found(answers=(answer,), place="marked")
 
 
+_GOES_ON = re.compile(rf"(?:and|or|,)|[$\\%/^*+=<>0-9-]|(?:{NO_UNIT})\b")
+"""What follows a formula and belongs to it."""
+
+
 def _whole_phrase(line: str) -> str:
     """Cut a line after its formula or at the end of its sentence."""
-    for opening, closing in (("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
+    for opening, closing in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
         if line.startswith(opening):
             end = line.find(closing, len(opening))
             rest = line[end + len(closing) :].strip(" .*") if end > 0 else ""
-            if end > 0 and not re.match(r"(?:and|or|,)", rest):
+            if end > 0 and not _GOES_ON.match(rest):
                 return line[: end + len(closing)] + (" " + rest if re.fullmatch(r"[A-Za-z]{1,12}", rest) else "")
     sentence = _SENTENCE_END.search(line)
     if sentence:
@@ -250,5 +275,7 @@ def _inner(block: str) -> str:
     if "\\boxed" in block:
         boxes = _boxes(block)
         if len(boxes) == 1:
-            return boxes[0].text.strip()
+            outside = block[: boxes[0].start] + block[boxes[0].end :]
+            is_bare_list = any(map(str.isdigit, outside)) and not re.search("[A-Za-z]{2}", outside)
+            return block.strip() if is_bare_list or _boxed(block) == _DENIED else boxes[0].text.strip()
     return block.strip()

@@ -57,6 +57,14 @@ _IN_BASE = {
     "$": ("money", Fraction(1)),
 }
 """Unit -> what it measures, and how many of that measure's base unit it is. Only within one measure is converted."""
+NO_UNIT = (
+    "is|are|was|isn't|not|never|no|false|wrong|incorrect|negative|minus|plus|times|over|divided|squared|cubed|factorial|mod"
+    "|modulo|half|halves|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|if"
+    "|unless|or|but|otherwise|except|perhaps|maybe|possibly|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    "|hundred|thousand|million|billion|trillion|at|choose"
+)
+"""Words after a number that change what it says, as a pattern: no unit has one."""
+_CHANGES = re.compile(rf"(?:^|[ /.-])(?:{NO_UNIT})(?:[ /.-]|$)|\d", re.IGNORECASE)
 _GENERIC = frozenset(("unit", "total", "each", "altogether", "left", "exactly", "approximately", "about", "only"))
 """Words after a number that are no unit."""
 _TRAILING_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?\s*$")
@@ -71,6 +79,7 @@ _NO_UNITS = frozenset({
     "pi", "sqrt", "sin", "cos", "tan", "log", "ln", "and", "or", "i", "e", "x", "y", "n", "cup", "infinity", "oo", 
     "frac", "am", "pm", "choose", "mod", "to", "in",
 })  # fmt: skip
+_SINGLE_SYMBOLS = frozenset("iexyn")
 _CURRENCY = re.compile(
     r"^\s*([-+]?)\s*(?:\\dollar|\$|\\text\s*\{\s*(?:euro|pound|yen|dollars?)\s*\}|USD|US\$)\s*(?=[-+\d.(\\])"
 )
@@ -128,6 +137,10 @@ def _split_words(text: str) -> tuple[str, str, str]:
     plain = _PLAIN.match(text)
     if plain:
         words = plain[2] or plain[3]
+        if _CHANGES.search(words):
+            return text, "", ""
+        if words == "in":  # inches
+            return plain[1], words, plain[4] or ""
         are_units = not set(re.split(r"[ /.-]+", words.lower())) & _NO_UNITS
         if are_units or (" " in words and words.split()[0].lower() not in _NO_UNITS):
             return plain[1], words, plain[4] or ""
@@ -135,7 +148,7 @@ def _split_words(text: str) -> tuple[str, str, str]:
     trailing = _TRAILING_TEXT.search(text)
     if trailing and _ENDS_IN_VALUE.search(text[: trailing.start()]):
         words = trailing[1].strip()
-        if not _JOINS.fullmatch(words):
+        if not _JOINS.fullmatch(words) and not _CHANGES.search(words) and words not in _SINGLE_SYMBOLS:
             return text[: trailing.start()].rstrip(" ,"), words, trailing[2] or ""
     return text, "", ""
 

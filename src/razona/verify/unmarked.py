@@ -14,7 +14,7 @@ _NUMBER = re.compile(
     r"|[$€£]?[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?(?:\s?/\s?[0-9]+)?)(?:\s?\\?%)?(?![A-Z0-9])"
 )
 _PROSE = re.compile(
-    r"[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}|[:\N{FULLWIDTH COLON}。\N{FULLWIDTH COMMA}]|\.\s"
+    r"[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}|(?<!\d):|:(?!\d)|[\N{FULLWIDTH COLON}。\N{FULLWIDTH COMMA}]|\.\s"
     r"|[\u0370-\u1fff\u3040-\ud7ff]{2}|=[^=]*=.*[A-Za-z]{3}"
 )
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)

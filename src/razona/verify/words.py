@@ -10,12 +10,20 @@ _CHOICE_WITH_TEXT = re.compile(
     r"(?:^|\bis\s*\n?)\(([A-J])\)\s+(\S.*)$|(?:^|\bis\s*\n)([A-J])[.:)]?\s+([A-Z]\w+.*)", re.DOTALL
 )
 _CLOCK = re.compile(r"^(\d{1,2}):(\d\d)\s*(?:([ap])\.?\s?m\.?)?$", re.IGNORECASE)
+_FULL_HOUR = re.compile(r"^(\d{1,2})(?=\s*[ap]\.?\s?m\.?$)", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?([/.-])\d\d?\1\d{4}")
+_YES_OR_NO = re.compile(r"(yes|no)\b[,.;:](?!.*\b(?:yes|no|or|not)\b)", re.IGNORECASE | re.DOTALL)
 _EMPTY = frozenset({
     "no solution", "no solutions", "none", "empty set", "emptyset", "no real solution", "no real solutions",
     "there is no solution", "there are no solutions", "no such numbers exist",
 })  # fmt: skip
 _WORDS = re.compile(r"^[^\W\d_][\w' .,;:!?&()/-]*$")
 _ARTICLES = re.compile(r"\b(?:the|a|an)\b")
+
+
+def _bare(text: str) -> str:
+    """Give a text without the macros around its words."""
+    return _MACRO.sub(lambda match: " " + (match[1] or ""), text).strip()
 
 
 def plain_words(text: str) -> str:
@@ -30,7 +38,7 @@ def plain_words(text: str) -> str:
 
 def are_words(text: str) -> bool:
     r"""Say whether a cleaned answer is words rather than a formula: `east`, `\text{(C)}`, `New York`."""
-    bare = _MACRO.sub(lambda match: " " + (match[1] or ""), text).strip()
+    bare = _bare(text)
     if "\\" in bare or not _WORDS.match(bare):
         return False
     runs = re.findall(r"[^\W\d_]+", bare)
@@ -43,6 +51,10 @@ def same_words(target: str, answer: str) -> bool:
     one, other = plain_words(target), plain_words(answer)
     if one == other:
         return bool(one)
+    if one in ("yes", "no") and (said := _YES_OR_NO.match(_bare(answer))):
+        return said[1].lower() == one
+    if "dne" in (one, other):
+        return {one, other} == {"dne", "does not exist"}
     if one in _EMPTY and other in _EMPTY:
         return True
     one, other = (" ".join(_ARTICLES.sub(" ", words).split()) for words in (one, other))
@@ -56,7 +68,7 @@ def means_nothing(text: str) -> bool:
 
 def choice(text: str) -> str:
     r"""Give the letter of a multiple-choice answer, `(C)`, `C.`, `\text{C}`; "" where it is none."""
-    bare = _MACRO.sub(lambda match: " " + (match[1] or ""), text).strip()
+    bare = _bare(text)
     match = _CHOICE.match(bare)
     if match:
         return match[1]
@@ -80,6 +92,9 @@ def chosen(text: str) -> str:
     leading = _LEADING_LETTER.match(text)
     if leading:
         return leading[1]
+    small = re.fullmatch(r"\W*([a-e])\W*", _bare(text))
+    if small:
+        return small[1].upper()
     picked = {
         match[1]
         for match in _LETTER.finditer(text)
@@ -107,4 +122,9 @@ def has_half_of_day(text: str) -> bool:
 
 def plain_clock(text: str) -> str:
     """Give a clock time without LaTeX around it."""
-    return " ".join(_MACRO.sub(lambda match: " " + (match[1] or ""), text).replace("~", " ").split()).strip("$ .")
+    return _FULL_HOUR.sub(r"\1:00", " ".join(_bare(text).replace("~", " ").split()).strip("$ ."))
+
+
+def is_date(text: str) -> bool:
+    """Say whether an answer is a date in digits, which is no difference and no fraction."""
+    return bool(_DATE.fullmatch(text.strip()))

@@ -23,6 +23,7 @@ _SYMBOLS = {
     "\N{GREEK SMALL LETTER ALPHA}": r"\alpha ", "β": r"\beta ", "\N{GREEK SMALL LETTER GAMMA}": r"\gamma ",
     "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta ", "λ": r"\lambda ", "μ": r"\mu ", "π": r"\pi ",
     "\N{GREEK SMALL LETTER RHO}": r"\rho ", "\N{GREEK SMALL LETTER SIGMA}": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ",
+    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
     "€": r"\text{euro}", "£": r"\text{pound}", "¥": r"\text{yen}",
 }  # fmt: skip
 _SPACING = re.compile(
@@ -30,6 +31,7 @@ _SPACING = re.compile(
     r"|\\[,;:!> ]|~"
     r"|\\q?quad ?(?=[a-zA-Z\\({$-]|$)"
     r"|\\hspace\{[^{}]*\}"
+    r"|\\(?:text)?color\s*\{[^{}]*\}|\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])"
     r"|&(?=\s*=)"
 )
 _TEXT_COMMANDS = (
@@ -58,6 +60,11 @@ _BASE_IN_WORDS = re.compile(r"_\{?\\text\s*\{\s*(" + "|".join(_BASES) + r")\s*\}
 _GLUED_JOINER = re.compile(r"(?<=[\d)])(or|and)(?=[A-Za-z(\d])")
 _GROUPED_COMMA = re.compile(r"\s*\{\s*,\s*\}\s*(?=\d)|,\\!\s*(?=\d)")
 _THIN_SPACE_GROUP = re.compile(r"(?<=\d)\\[,:;](?=\d{3}(?!\d))")
+_OVERRIDES = frozenset(("LRE", "RLE", "LRO", "RLO", "LRI", "RLI", "FSI"))
+"""Kinds of marks under which digits are shown in another order than they are written."""
+_TEXT_DOLLAR = re.compile(r"\\text\s*\{\s*\\\$\s*\}")
+_CASE_WORD = re.compile(r"\\text\s*\{\s*,?\s*(?:if|for|when)\s*\}")
+_WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}\\]*\d[^{}\\]*)\}")
 THOUSANDS = "\x1f"
 """Stands for a comma that certainly groups digits: `1{,}234`, `1,\\!234`, `1\\,234`."""
 
@@ -70,7 +77,7 @@ def _plain_character(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Nd":
         return str(unicodedata.digit(character))
-    if category == "Cf":  # zero-width and direction marks
+    if category == "Cf" and unicodedata.bidirectional(character) not in _OVERRIDES:  # zero-width and direction marks
         return ""
     name = unicodedata.name(character, "")
     if "VULGAR FRACTION" in name:
@@ -113,18 +120,20 @@ def clean(text: str) -> str:
         text = _GROUPED_COMMA.sub(THOUSANDS, text)
         text = _THIN_SPACE_GROUP.sub(THOUSANDS, text)
         text = text.replace("\\\\%", "%").replace("\\%", "%").replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
-        text = text.replace("\\$", "\\dollar ")
+        text = _TEXT_DOLLAR.sub(r"\\$", text).replace("\\$", "\\dollar ")
         text = text.replace("$", " ")
         text = _SPACING.sub(" ", text)
         for pattern, spelling in _SAME:
             text = pattern.sub(spelling, text)
+        if "{cases}" in text:
+            text = _CASE_WORD.sub(" ", text)
+        whole = _WHOLE_TEXT.fullmatch(text.strip())
+        text = whole[1] if whole else text
     elif "{,}" in text:
         text = text.replace("{,}", THOUSANDS)
     text = text.strip()
     if text.startswith("{") and text.endswith("}") and "}" not in text[:-1]:
         text = text[1:-1].strip()
-    if text.endswith("!") and text[-2:-1].isalpha():
-        text = text[:-1]
     while text.endswith((".", ";", ",")) and not text.endswith(("\\,", "\\;")) and len(text) > 1:
         text = text[:-1].rstrip()
     return text

@@ -35,6 +35,8 @@ _SPELLINGS = {"**": "^", "==": "=", "<=": r"\le", ">=": r"\ge", "!=": r"\ne"}
 _COMMANDS = {
     "lbrace": r"\{",
     "rbrace": r"\}",
+    "langle": "(",
+    "rangle": ")",
     "lbrack": "[",
     "rbrack": "]",
     "cdot": "*",

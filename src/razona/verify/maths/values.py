@@ -10,7 +10,7 @@ from fractions import Fraction
 from razona.verify.maths.exact import bits_of, exact
 from razona.verify.maths.numeric import NoValue, float_value
 from razona.verify.maths.precise import agree, context, precise_value
-from razona.verify.maths.syntax import NUMBERS, Node, fraction_of, symbols_of
+from razona.verify.maths.syntax import NUMBERS, LimitError, Node, symbols_of
 from razona.verify.settings import Settings
 
 FLOAT_TOLERANCE = 1e-8
@@ -21,6 +21,7 @@ POINTS = (0, 1, 4, 5)
 FIRST_NEGATIVE_POINT = 4
 MIN_DIGITS = 50
 """Digits in which values are compared; those that stand in the two formulas are added."""
+MAX_ADDED_DIGITS = 2_000
 
 
 def equal_values(target: Node, answer: Node, settings: Settings) -> bool:
@@ -69,13 +70,20 @@ def _agrees_in_floats(target: Node, answer: Node, settings: Settings, points: tu
         except NoValue:
             continue
         agrees = True
-        if point >= FIRST_NEGATIVE_POINT and (complex(left).imag or complex(right).imag):
+        imaginary = bool(complex(left).imag), bool(complex(right).imag)
+        if point >= FIRST_NEGATIVE_POINT and any(imaginary):
+            if not all(imaginary) and _has_bars(target) != _has_bars(answer):
+                return False  # bars are written for negative numbers: `ln |x|` is not `ln x`
             continue  # roots of negative numbers: the branches are a convention
         distance = abs(left - right)
         is_within = settings.tolerance is not None and distance <= settings.tolerance * abs(left)
         if distance > FLOAT_TOLERANCE * max(1, abs(left), abs(right)) and not is_within:
             return False
     return agrees
+
+
+def _has_bars(node: Node) -> bool:
+    return (node.kind, node.value) == ("call", "abs") or any(map(_has_bars, node.parts))
 
 
 def _equal_precisely(target: Node, answer: Node, points: tuple[int, ...]) -> bool:
@@ -98,11 +106,14 @@ def _equal_precisely(target: Node, answer: Node, points: tuple[int, ...]) -> boo
 
 
 def _written_digits(node: Node) -> int:
-    if node.kind != "num":
-        return sum(_written_digits(part) for part in node.parts)
-    value = fraction_of(node)
-    bits = bits_of(value)
-    return len(str(value)) if bits < 8_000 else bits // 3
+    """Count the digits of the rational values in a formula, `10^{-900}` as 900."""
+    try:
+        value = exact(node)
+    except LimitError:
+        return MAX_ADDED_DIGITS
+    if value is None:
+        return min(MAX_ADDED_DIGITS, sum(_written_digits(part) for part in node.parts))
+    return min(MAX_ADDED_DIGITS, bits_of(value) // 3 + 1)
 
 
 def _is_close(expected: Fraction, found: Fraction, settings: Settings) -> bool:
@@ -134,7 +145,12 @@ def _is_printed_fraction(fraction: Node, value: Fraction, decimal: Node, printed
     if decimal.kind != "num" or fraction.kind != "div" or value.denominator == 1 or _decimal_places(value):
         return False
     unit = _printed_unit(printed)
-    return unit is not None and abs(printed - value) <= unit
+    return unit is not None and (abs(printed - value) <= unit or _is_float_of(value, printed, unit))
+
+
+def _is_float_of(value: Fraction, printed: Fraction, unit: Fraction) -> bool:
+    """Say whether a decimal is what a program prints of a value: `33.333333333333336` for 100/3."""
+    return abs(printed - value) <= 10 * unit and Fraction(repr(float(value))) == printed
 
 
 def _is_printed_number(irrational: Node, printed: Fraction | None) -> bool:
