@@ -69,6 +69,18 @@ def test_log_probs_at_sampling_are_those_of_training(tmp_path: Path):
         assert 0 < row["logprob_gap_mean"] <= row["logprob_gap_p99"] < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("rewards", "flat"),
+    [
+        ([1.2] * 4 + [1.2, 1.2, 0.0, 1.2], [True] * 4 + [False] * 4),
+        ([None, 1.0, 1.0, None] + [None] * 4, [True] * 8),
+        ([None, 1.0, 0.0, None] + [0.0] * 4, [False] * 4 + [True] * 4),
+    ],
+)
+def test_a_group_of_equal_rewards_is_flat(rewards, flat):
+    assert flat_rows(rewards, 4).tolist() == flat
+
+
 @pytest.mark.slow
 def test_a_resumed_run_goes_on_from_its_last_checkpoint(tmp_path: Path):
     steps = [*TINY, "train.steps=4", "train.save_every=2"]
