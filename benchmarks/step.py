@@ -141,7 +141,7 @@ def work(options: argparse.Namespace) -> None:
         )
         trainer.remove_callback(PrinterCallback)
     trainer.args.save_strategy = "no"  # pyright: ignore[reportAttributeAccessIssue]
-    # Exactly 0: an adapter of 1e-30 would fill the products with denormal numbers, which a CPU multiplies 80 times slower.
+    # Exactly 0: an adapter of 1e-30 would fill the products with denormal numbers, 80 times slower on a CPU.
     trainer.args.learning_rate = 0.0
     figures = timed(trainer)
     metrics = trainer._metrics["train"]

@@ -11,6 +11,7 @@ from razona.core.files import read_jsonl
 from razona.core.rundir import RunDir
 from razona.recipe import load
 from razona.train import train
+from razona.train.trainer import flat_rows
 from razona.train.trl_config import grpo_config
 
 TINY = (
