@@ -15,13 +15,16 @@ from razona.verify.maths.syntax import LimitError, Node, changed, is_bare_list, 
 from razona.verify.reading import Reading, read, read_target
 from razona.verify.settings import MAX_ANSWER_CHARACTERS, MAX_COMPLETION_CHARACTERS, Settings
 from razona.verify.units import conversion
-from razona.verify.words import choice, chosen, clock_minutes, has_half_of_day, means_nothing, same_words
+from razona.verify.words import choice, chosen, clock_minutes, has_half_of_day, is_date, means_nothing, same_words
 
 DEFAULT = Settings()
 _DECIMAL_COMMA = re.compile(r"^([-+]?(?:\\dollar )?)([0-9]{1,9}),([0-9]+)(\s*(?:\\dollar)?)$")
 _PLAIN = re.compile(r"[+-]?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 _TARGET_SAYS = re.compile(r"^(?:the )?(?:final )?answer is:?\s+(.{1,200})$", re.IGNORECASE)
 _PERCENT_FOLLOWS = re.compile(r"^[\s$]*(?:\\?%|percent(?:age)?\b|pct\b)", re.IGNORECASE)
+_SPEAKS_AGAINST = re.compile(r"\d|\b(?:wrong|incorrect|false|not|never)\b|n't\b", re.IGNORECASE)
+_LABEL = re.compile(r"\\text\s*\{\s*\(?[A-J][).:]+\s*\}\s*(?=\S)|\([A-J]\)\s+(?=\S)|\(?[A-J]\)?[.:)]\s+(?=\S)")
+"""The letter of a choice in front of its text, `(B) 12`."""
 _SAYS = re.compile(
     r"(?:answer|result|solution|value|total|sum|product|probability|area)[^=:\d\\]{0,40}?(?:\bis\b|=|:)\s*(\S.*)$",
     re.IGNORECASE | re.DOTALL,
@@ -167,11 +170,18 @@ def _compare_one(answer: str, target: str, settings: Settings, *, is_marked: boo
     reading = read(answer, is_list_expected=is_list)
     if reading.limit:
         raise LimitError(reading.limit)
+    if expected.condition and reading.condition and expected.condition != reading.condition:
+        return False, f"the condition is {reading.condition!r} and not {expected.condition!r}"
     if reading.text == expected.text:
         return True, ""
     as_words = _compare_words(expected, reading)
     if as_words is not None:
         return as_words, ""
+    label = _LABEL.match(reading.text)
+    if label and not choice(expected.text):
+        rest = reading.text[label.end() :]
+        if not _LABEL.match(rest) and _compare_one(rest, target, settings, is_marked=is_marked)[0]:
+            return True, ""
     if expected.node is None or reading.node is None:
         return _compare_unreadable(answer, target, expected, reading, settings)
     return _compare_quantities(expected, reading, settings, is_marked=is_marked)
@@ -179,8 +189,11 @@ def _compare_one(answer: str, target: str, settings: Settings, *, is_marked: boo
 
 def _compare_words(expected: Reading, reading: Reading) -> bool | None:
     """Compare words, choices and clock times; None where the answers are formulas."""
+    if is_date(expected.text) or ("\\" in expected.text and _swaps_and_or(expected.text, reading.text)):
+        return False
     letter = choice(expected.text)
-    if letter and (expected.text != letter or choice(reading.text) or reading.node is None):
+    is_letter = reading.text.upper() == letter
+    if letter and (expected.text != letter or is_letter or choice(reading.text) or reading.node is None):
         return chosen(reading.text) == letter or same_words(expected.text, reading.text)
     time_of_target, time_of_answer = clock_minutes(expected.text), clock_minutes(reading.text)
     if time_of_target is not None and time_of_answer is not None:
@@ -194,6 +207,12 @@ def _compare_words(expected: Reading, reading: Reading) -> bool | None:
             return True
         return False if expected.is_words else None
     return None
+
+
+def _swaps_and_or(target: str, answer: str) -> bool:
+    r"""Say whether one has only `\wedge` and the other only `\vee`, which both divide the entries of a list."""
+    ands, ors = ("\\wedge" in target, "\\wedge" in answer), ("\\vee" in target, "\\vee" in answer)
+    return ands in ((True, False), (False, True)) and ors == (not ands[0], not ands[1])
 
 
 def _same_half_open_time(target: str, answer: str) -> bool:
@@ -215,11 +234,14 @@ def _compare_unreadable(
     answer: str, target: str, expected: Reading, reading: Reading, settings: Settings
 ) -> tuple[bool, str]:
     """At least one side is no formula that we read: words around a formula, a macro we do not know."""
-    if same_words(expected.text, reading.text):
+    if expected.node is None and same_words(expected.text, reading.text):
         return True, ""
     says = _SAYS.search(answer)
-    if says and says[1] != answer:
+    if says and says[1] != answer and not _SPEAKS_AGAINST.search(answer, 0, says.start()):
         return _compare_one(says[1].strip(), target, settings, is_marked=True)
+    bare = answer.strip().strip("\"'`*~{} ").rstrip("\\\"'`*~{} ")
+    if bare and bare != answer:
+        return _compare_one(bare, target, settings, is_marked=True)
     if expected.node is not None:
         return False, f"{_short(answer)} is no formula that can be read"
     if reading.node is None and "\\" in expected.text and "\\" in reading.text:

@@ -40,7 +40,7 @@ _CORRECTION = re.compile(
 )
 _DENIED_BEFORE = re.compile(
     r"(?:\bnot|n't|\bnever|\bcannot be|\brather than|\binstead of|\\n(?:e|eq)\b|≠|!=|\bno way|\banything but|\bneither"
-    r"|\b(?:exclude|rule out|reject|eliminate|discard|doubt|false|untrue|unlikely))[*_]*"
+    r"|\b(?:exclude|rule out|reject|eliminate|discard|doubt|false|untrue|unlikely|wrong|incorrect))[*_]*"
     r"(?:\s|equal to|possibly|be|just|simply|\\\(|\$|that|it is|the answer|=){0,12}$",
     re.IGNORECASE,
 )
@@ -49,8 +49,9 @@ _SUPPOSED_BEFORE = re.compile(
 )
 _DENIED_AFTER = re.compile(
     r"^[\s$.)\\\]]{0,4}(?:is|was|would be|seems|looks)?\s*(?:(?:clearly|obviously|also|certainly)\s+)?"
-    r"(?:not\b|wrong\b|incorrect\b|false\b|n't\b|impossible\b|cannot\b|can't\b|fails\b|do(?:es)?(?: not|n't) (?:work|fit)"
-    r"|(?:can|must|may) be (?:ruled out|excluded|rejected|discarded)|[-\N{EM DASH}\N{EN DASH}?]+\s*(?:no\b(?!\w)[.,!]|wrong\b))",
+    r"(?:not\b|wrong\b|incorrect\b|false\b|n't\b|impossible\b|cannot\b|can't\b|fails\b"
+    r"|do(?:es)?(?: not|n't) (?:work|fit)|(?:can|must|may) be (?:ruled out|excluded|rejected|discarded)"
+    r"|[-\N{EM DASH}\N{EN DASH}?]+\s*(?:no[.,!]|wrong\b))",
     re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(
@@ -58,7 +59,8 @@ _TAKEN_BACK = re.compile(
 )
 _MARKS = (
     "answer is", "answer:", "answer :", "answer**:", "answer was", "answers are", "answer=", "result:", "result is",
-    "####", "final answer**\n", "final answer\n", "\na:", "réponse :", "réponse:", "réponse est", "答案\N{FULLWIDTH COLON}", "答案是",
+    "####", "final answer**\n", "final answer\n",
+    "\na:", "réponse :", "réponse:", "réponse est", "答案\N{FULLWIDTH COLON}", "答案是",
 )  # fmt: skip
 _SENTENCE_END = re.compile(r"(?<=[^\d\s])\.(?=\s+[A-Z]|\s*$)|\n|(?<=\d)\.(?=\s|$)")
 _MARKED_NUMBER = re.compile(
@@ -68,7 +70,8 @@ _MARKED_NUMBER = re.compile(
     r"|[ \t]*[-+*/^=<>|\N{EM DASH}:][ \t]*(?:[0-9\\(]|[a-z](?![a-z]))"
     r"|[ \t]+(?!a\b|I\b)[A-Za-z](?![A-Za-z])"  # or a unit of one letter
     r"|[ \t]*(?:and|,|;|to|through)[ \t]*[$+-]*[0-9]|[ \t,(]*or\b"  # or another answer
-    rf"|[ \t]+(?:{NO_UNIT})\b)"
+    rf"|[ \t]+(?:{NO_UNIT}|of|out of|by|to|in base|with|less than|more than|fewer than|dozen)\b"
+    r"|[ \t]+and (?:(?:a|an|one|two|three|four|five|six|seven|eight|nine|ten|half)\b|\$))"
     r"(?=[\s.,;!)*]|$)"
 )
 """A bare number right after a mark, by far the most common answer."""

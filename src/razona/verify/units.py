@@ -61,7 +61,8 @@ NO_UNIT = (
     "is|are|was|isn't|not|never|no|false|wrong|incorrect|negative|minus|plus|times|over|divided|squared|cubed|factorial|mod"
     "|modulo|half|halves|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|if"
     "|unless|or|but|otherwise|except|perhaps|maybe|possibly|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    "|hundred|thousand|million|billion|trillion|at|choose"
+    "|hundred|thousand|million|billion|trillion|at|choose|point|root|base|remainder|raised|multiplied|than"
+    "|per cent|a half"
 )
 """Words after a number that change what it says, as a pattern: no unit has one."""
 _CHANGES = re.compile(rf"(?:^|[ /.-])(?:{NO_UNIT})(?:[ /.-]|$)|\d", re.IGNORECASE)
@@ -73,6 +74,10 @@ _PLAIN = re.compile(
     r"(?:([A-Za-z][A-Za-z' ./-]*[A-Za-z]|[A-Za-z]{2,})|(?<=\d)\s([mgshlLVWNJKA]))"  # words, or one letter after a space
     r"\s*(?:\^\s*\{?\s*([23])\s*\}?)?\.?$"
 )
+_PART = re.compile(
+    r"(\d{1,9})\s*(?:\\text\s*\{\s*([A-Za-z]+)(?:\s*,?\s*(?:and)?)\s*\}|([A-Za-z]+))\s*(?:,\s*|and\s+|\\text\s*\{\s*and\s*\}\s*)?"
+)
+"""One number and unit of `3 hours and 20 minutes`."""
 _ENDS_IN_VALUE = re.compile(r"[\d)}]\s*$|\\pi\s*$")
 _JOINS = re.compile(r"(?i:\W*(?:and|or)?\W*)|(?:and|or)\b.*", re.DOTALL)
 _NO_UNITS = frozenset({
@@ -81,7 +86,7 @@ _NO_UNITS = frozenset({
 })  # fmt: skip
 _SINGLE_SYMBOLS = frozenset("iexyn")
 _CURRENCY = re.compile(
-    r"^\s*([-+]?)\s*(?:\\dollar|\$|\\text\s*\{\s*(?:euro|pound|yen|dollars?)\s*\}|USD|US\$)\s*(?=[-+\d.(\\])"
+    r"^\s*([-+]?)\s*(?:\\dollar|\$|\\text\s*\{\s*(?:euro|pound|yen|rupee|dollars?)\s*\}|USD|US\$)\s*(?=[-+\d.(\\])"
 )
 
 
@@ -118,11 +123,14 @@ def _normal_word(word: str) -> str:
 
 def split_unit(text: str) -> Quantity:
     """Take the unit or currency off a cleaned answer. A text that is all words is no quantity and stays as it is."""
+    compound = _compound(text)
+    if compound is not None:
+        return compound
     unit = ""
     currency = _CURRENCY.match(text)
     if currency:
         mark = text[currency.start() : currency.end()]
-        unit = next((name for name in ("euro", "pound", "yen") if name in mark), "$")
+        unit = next((name for name in ("euro", "pound", "yen", "rupee") if name in mark), "$")
         text = currency[1] + text[currency.end() :]
     text, words, power = _split_words(text)
     if words:
@@ -130,6 +138,21 @@ def split_unit(text: str) -> Quantity:
     if text.endswith("\\dollar"):
         text, unit = text.removesuffix("\\dollar").rstrip(), unit or "$"
     return Quantity(body=text, unit=unit)
+
+
+def _compound(text: str) -> Quantity | None:
+    """Give `3 hours 20 minutes` as 200 minutes; None for anything else."""
+    if not text[:1].isdigit() or not (text[-1:].isalpha() or text[-1:] == "}"):
+        return None
+    parts = list(_PART.finditer(text))
+    if len(parts) < 2 or sum(len(part[0]) for part in parts) < len(text):
+        return None
+    units = [normal_unit(part[2] or part[3]) for part in parts]
+    if any(unit not in _IN_BASE for unit in units) or len({_IN_BASE[unit][0] for unit in units}) > 1:
+        return None
+    sizes = [_IN_BASE[unit][1] for unit in units]
+    total = sum((int(part[1]) * size for part, size in zip(parts, sizes, strict=True)), Fraction(0)) / sizes[-1]
+    return Quantity(body=str(total), unit=units[-1]) if sizes == sorted(sizes, reverse=True) else None
 
 
 def _split_words(text: str) -> tuple[str, str, str]:

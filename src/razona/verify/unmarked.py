@@ -14,9 +14,11 @@ _NUMBER = re.compile(
     r"|[$€£]?[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?(?:\s?/\s?[0-9]+)?)(?:\s?\\?%)?(?![A-Z0-9])"
 )
 _PROSE = re.compile(
-    r"[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}|(?<!\d):|:(?!\d)|[\N{FULLWIDTH COLON}。\N{FULLWIDTH COMMA}]|\.\s"
+    r"[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}\s+[A-Za-zÀ-ɏ]{2,}|(?<!\d):|:(?!\d)"
+    r"|[\N{FULLWIDTH COLON}。\N{FULLWIDTH COMMA}]|\.\s"
     r"|[\u0370-\u1fff\u3040-\ud7ff]{2}|=[^=]*=.*[A-Za-z]{3}"
 )
+_CHOICE = re.compile(r"\(?[A-J][.)]\s+[^.!?]{1,60}$")
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _WORD = re.compile(r"(?<![\\\w{])(?!and\b)[A-Za-z]{3,}")
 _LETTERS = re.compile(r"(?<![\\\w])[A-Za-z']{2,}")
@@ -40,6 +42,8 @@ def find_unmarked(region: str) -> Found:
     text = (tagged[-1] if tagged else region.split("<|")[0]).strip()
     if not text:
         return nothing("the text is empty")
+    if len(text) <= MAX_WHOLE and _CHOICE.match(text):
+        return Found(answers=(text,), place="unmarked")
     formulas = [match for match in _FORMULA.finditer(text) if len(_WORD.findall(match[0])) < 2]
     if formulas:
         last = _STATED_NUMBER.search(text, formulas[-1].end())

@@ -57,6 +57,8 @@ def same_words(target: str, answer: str) -> bool:
         return {one, other} == {"dne", "does not exist"}
     if one in _EMPTY and other in _EMPTY:
         return True
+    if len(one) == 1:  # a letter, and `(A) B` is not B
+        return False
     one, other = (" ".join(_ARTICLES.sub(" ", words).split()) for words in (one, other))
     return bool(one) and one == other
 
@@ -127,4 +129,4 @@ def plain_clock(text: str) -> str:
 
 def is_date(text: str) -> bool:
     """Say whether an answer is a date in digits, which is no difference and no fraction."""
-    return bool(_DATE.fullmatch(text.strip()))
+    return text[:1].isdigit() and bool(_DATE.fullmatch(text.strip()))

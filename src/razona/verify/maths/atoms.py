@@ -17,6 +17,7 @@ from razona.verify.maths.names import (
     JOINERS,
     MATRICES,
     OPAQUE,
+    RENAMING,
 )
 from razona.verify.maths.syntax import MAX_ITEMS, LimitError, Node, ReadError, number
 
@@ -118,7 +119,9 @@ def _command(parser: "Parser") -> Node:
         if parser.is_at("("):  # a plain `frac(1, 2)`
             raise ReadError("frac with parentheses")
         top = parser.argument()
-        return Node("div", None, (top, parser.argument()))
+        bottom = parser.argument()
+        is_derivative = bottom.kind == "mul" and _is_differential(bottom) and _is_differential(top)
+        return Node("opaque", "derivative", (top, bottom)) if is_derivative else Node("div", None, (top, bottom))
     if value == r"\sqrt":
         return _root(parser)
     if value == r"\binom":
@@ -129,13 +132,40 @@ def _command(parser: "Parser") -> Node:
     if value == r"\dollar":
         return parser.power()
     if value in DECORATIONS:
-        inner = parser.group() if parser.is_at("{") else atom(parser)
-        return Node("symbol", r"\R") if value == r"\mathbb" and inner.value == "R" else inner
+        return _decorated(parser, value)
     if value in OPAQUE:
         return _opaque(parser, value)
     if value[1:] in FUNCTIONS:
         return _function(parser, value[1:])
     return Node("symbol", value)
+
+
+def _is_differential(node: Node) -> bool:
+    """Say whether a formula begins with the letter d: `d`, `dy`."""
+    while node.kind == "mul":
+        node = node.parts[0]
+    return node == Node("symbol", "d")
+
+
+def _decorated(parser: "Parser", mark: str) -> Node:
+    """Read what stands under a mark. A bar, hat or tilde makes another name of a letter, an arrow of two or more.
+
+    Raises:
+        ReadError: the mark stands over a number or a sum, whose conjugate or repetition is not read.
+    """
+    start = parser.position
+    inner = parser.group() if parser.is_at("{") else atom(parser)
+    if mark == r"\mathbb" and inner.kind == "symbol":
+        return Node("symbol", f"\\{inner.value}")
+    if mark not in RENAMING:
+        return inner
+    if inner.kind in ("num", "add"):
+        raise ReadError(f"{mark} stands over a number or a sum")
+    is_arrow = RENAMING[mark] == "vec"
+    if (inner.kind == "symbol") == is_arrow:
+        return inner
+    letters = "".join(token.value for token in parser.tokens[start : parser.position]).strip("{}")
+    return Node("symbol", f"{RENAMING[mark]} {letters}")
 
 
 def _root(parser: "Parser") -> Node:

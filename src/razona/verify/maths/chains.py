@@ -26,7 +26,7 @@ def is_name(node: Node) -> bool:
         return node.value not in _NO_NAMES and all(is_name(part) for part in node.parts)
     if node.kind == "list":
         return bool(node.parts) and all(is_name(part) for part in node.parts)
-    return node.kind == "opaque" and node.value == "subscript"
+    return node.kind == "opaque" and node.value in ("subscript", "derivative")
 
 
 def without_names(target: Node, answer: Node) -> tuple[Node, Node]:
@@ -41,6 +41,36 @@ def without_names(target: Node, answer: Node) -> tuple[Node, Node]:
     if (target.kind == "relation") != (answer.kind == "relation"):
         return drop_name(target), drop_name(answer)
     return target, answer
+
+
+def names_of(node: Node) -> list[str]:
+    """Give the letters that the entries of a list are set equal to, where each entry has its own: `x = 3, y = 4`."""
+    if not is_bare_list(node):
+        return []
+    names = [
+        str(part.parts[0].value).partition("_")[0]
+        for part in node.parts
+        if part.kind == "relation" and signs_of(part) == ("=",) and part.parts[0].kind == "symbol"
+    ]
+    return names if len(set(names)) == len(node.parts) else []
+
+
+def _has_one_name(node: Node) -> bool:
+    """Say whether a list gives several values of one name, `x = 3, x = 4`, which are no coordinates."""
+    if not is_bare_list(node) or len(node.parts) < 2 or any(part.kind != "relation" for part in node.parts):
+        return False
+    return len({part.parts[0] for part in node.parts}) == 1
+
+
+def in_order_of_names(node: Node, other: Node) -> Node:
+    """Give `y = 3, x = 4` as `x = 4, y = 3` where the other side is a tuple; anything else as it is."""
+    names = names_of(node)
+    if not names and other.kind == "list" and other.value == "()" and _has_one_name(node):
+        return Node("list", r"\{\}", tuple(drop_name(part) for part in node.parts))
+    if other.kind != "list" or not str(other.value).startswith("(") or any(len(name) > 1 for name in names):
+        return node
+    ordered = [part for _, part in sorted(zip(names, node.parts, strict=False), key=lambda pair: pair[0])]
+    return Node("list", "", tuple(ordered)) if ordered else node
 
 
 def _entries(node: Node) -> tuple[Node, ...]:
@@ -66,6 +96,8 @@ def drop_name(node: Node) -> Node:
         return last if is_name(first) else node
     if not set(signs) <= {"=", r"\approx"}:
         return node
+    if signs == ("=",) and _is_sum_of_names(first) and not symbols_of(last) - NUMBERS:  # m + n = 12
+        return last
     if len(signs) == 1 and is_name(last) and not is_name(first):
         return node if symbols_of(first) else first
     members = node.parts
@@ -74,6 +106,10 @@ def drop_name(node: Node) -> Node:
     elif symbols_of(first) - NUMBERS or symbols_of(last) - NUMBERS:
         return node
     return members[_exact_signs(signs)]
+
+
+def _is_sum_of_names(node: Node) -> bool:
+    return node.kind == "add" and all(is_name(part.parts[0] if part.kind == "neg" else part) for part in node.parts)
 
 
 def _exact_signs(signs: tuple[str, ...]) -> int:

@@ -23,8 +23,10 @@ _SYMBOLS = {
     "\N{GREEK SMALL LETTER ALPHA}": r"\alpha ", "β": r"\beta ", "\N{GREEK SMALL LETTER GAMMA}": r"\gamma ",
     "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta ", "λ": r"\lambda ", "μ": r"\mu ", "π": r"\pi ",
     "\N{GREEK SMALL LETTER RHO}": r"\rho ", "\N{GREEK SMALL LETTER SIGMA}": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ",
-    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
-    "€": r"\text{euro}", "£": r"\text{pound}", "¥": r"\text{yen}",
+    "\N{DOUBLE-STRUCK CAPITAL R}": r"\mathbb{R}", "\N{DOUBLE-STRUCK CAPITAL Z}": r"\mathbb{Z}",
+    "\N{DOUBLE-STRUCK CAPITAL N}": r"\mathbb{N}", "\N{DOUBLE-STRUCK CAPITAL Q}": r"\mathbb{Q}",
+    "\N{DOUBLE-STRUCK CAPITAL C}": r"\mathbb{C}",
+    "€": r"\text{euro}", "£": r"\text{pound}", "¥": r"\text{yen}", "₹": r"\text{rupee}",
 }  # fmt: skip
 _SPACING = re.compile(
     r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|middle)(?![a-zA-Z])\.?"
@@ -39,31 +41,41 @@ _TEXT_COMMANDS = (
     "|rm|bf|hbox|textsf"
 )
 _SAME = [
-    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
-    (re.compile(rf"\\(?:{_TEXT_COMMANDS})(?=\s*\{{)"), r"\\text"),
-    (re.compile(r"\\(?:leq|leqslant|leqq)(?![a-zA-Z])"), r"\\le "),
-    (re.compile(r"\\(?:geq|geqslant|geqq)(?![a-zA-Z])"), r"\\ge "),
-    (re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne "),
-    (re.compile(r"\\lt(?![a-zA-Z])"), "<"),
-    (re.compile(r"\\gt(?![a-zA-Z])"), ">"),
-    (re.compile(r"\\(?:varnothing|O)(?![a-zA-Z])"), r"\\emptyset "),
-    (re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ "),
-    (re.compile(r"\^\{\s*\\circ\s*\}"), r"^\\circ "),
-    (re.compile(r"\\(?:lvert|rvert|vert|mid)(?![a-zA-Z])"), "|"),
-    (re.compile(r"\\(?:bmod|land)(?![a-zA-Z])"), r"\\wedge "),
+    ("\\m", re.compile(r"\\math(?:bf|rm|it|sf)\s*(?=\{[-+\d\s]*\\)"), ""),
+    ("\\b", re.compile(r"\\(?:boldsymbol|bm)\s*(?=\{[-+\d\s]*\\)"), ""),
+    ("frac", re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    ("binom", re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
+    ("{", re.compile(rf"\\(?:{_TEXT_COMMANDS})(?=\s*\{{)"), r"\\text"),
+    ("\\le", re.compile(r"\\(?:leq|leqslant|leqq)(?![a-zA-Z])"), r"\\le "),
+    ("\\ge", re.compile(r"\\(?:geq|geqslant|geqq)(?![a-zA-Z])"), r"\\ge "),
+    ("\\ne", re.compile(r"\\neq(?![a-zA-Z])"), r"\\ne "),
+    ("\\lt", re.compile(r"\\lt(?![a-zA-Z])"), "<"),
+    ("\\gt", re.compile(r"\\gt(?![a-zA-Z])"), ">"),
+    ("\\varno", re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset "),
+    ("\\O", re.compile(r"\\O(?![a-zA-Z])"), r"\\emptyset "),
+    ("degree", re.compile(r"\\(?:degree|degrees)(?![a-zA-Z])"), r"^\\circ "),
+    ("circ", re.compile(r"\^\{\s*\\circ\s*\}"), r"^\\circ "),
+    ("vert", re.compile(r"\\(?:lvert|rvert|vert)(?![a-zA-Z])"), "|"),
+    ("\\mid", re.compile(r"\\mid(?![a-zA-Z])"), "|"),
+    ("\\bmod", re.compile(r"\\bmod(?![a-zA-Z])"), r"\\wedge "),
+    ("\\land", re.compile(r"\\land(?![a-zA-Z])"), r"\\wedge "),
+    ("\\lor", re.compile(r"\\lor(?![a-zA-Z])"), r"\\vee "),
 ]
-"""Commands of one meaning -> the one spelling."""
+"""What such a text holds, commands of one meaning, the one spelling."""
 _TWICE_ESCAPED = re.compile(r"\\\\(?=[a-zA-Z({\[,!;])")
 _BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _BASE_IN_WORDS = re.compile(r"_\{?\\text\s*\{\s*(" + "|".join(_BASES) + r")\s*\}\}?")
 _GLUED_JOINER = re.compile(r"(?<=[\d)])(or|and)(?=[A-Za-z(\d])")
 _GROUPED_COMMA = re.compile(r"\s*\{\s*,\s*\}\s*(?=\d)|,\\!\s*(?=\d)")
 _THIN_SPACE_GROUP = re.compile(r"(?<=\d)\\[,:;](?=\d{3}(?!\d))")
+_MAX_GROUPS = 3
+"""Braces around a whole answer that are taken off; each costs one more look at all of it."""
 _OVERRIDES = frozenset(("LRE", "RLE", "LRO", "RLO", "LRI", "RLI", "FSI"))
 """Kinds of marks under which digits are shown in another order than they are written."""
 _TEXT_DOLLAR = re.compile(r"\\text\s*\{\s*\\\$\s*\}")
 _CASE_WORD = re.compile(r"\\text\s*\{\s*,?\s*(?:if|for|when)\s*\}")
+_EXCLAIMED = re.compile(r"([A-Za-z]{3})!$")
+_CASE_COMMA = re.compile(r"[,.]\s*(?=&|\\cr|\\end)")
 _WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}\\]*\d[^{}\\]*)\}")
 THOUSANDS = "\x1f"
 """Stands for a comma that certainly groups digits: `1{,}234`, `1,\\!234`, `1\\,234`."""
@@ -109,6 +121,16 @@ def to_ascii(text: str) -> str:
     return "".join(out)
 
 
+def _is_one_group(text: str) -> bool:
+    """Say whether the brace at the front is closed by the one at the end."""
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return position == len(text) - 1
+    return False
+
+
 def clean(text: str) -> str:
     """Give an answer's text in the plain spelling that `parser.parse` reads; see this file's head."""
     if "_" in text:
@@ -117,23 +139,32 @@ def clean(text: str) -> str:
     if "\\" in text or "$" in text or "~" in text:
         if "\\\\" in text:  # a new row in a matrix; before a word elsewhere, an escape that was written twice
             text = text.replace("\\\\", "\\cr ") if "\\begin" in text else _TWICE_ESCAPED.sub("\\\\", text)
+        for opening, closing in ((r"\(", r"\)"), (r"\[", r"\]")):
+            if text.startswith(opening) and text.endswith(closing):
+                text = text[2:-2].strip()
         text = _GROUPED_COMMA.sub(THOUSANDS, text)
         text = _THIN_SPACE_GROUP.sub(THOUSANDS, text)
         text = text.replace("\\\\%", "%").replace("\\%", "%").replace("\\{", "\\lbrace ").replace("\\}", "\\rbrace ")
-        text = _TEXT_DOLLAR.sub(r"\\$", text).replace("\\$", "\\dollar ")
+        if "\\$" in text:
+            text = _TEXT_DOLLAR.sub(r"\\$", text).replace("\\$", "\\dollar ")
         text = text.replace("$", " ")
         text = _SPACING.sub(" ", text)
-        for pattern, spelling in _SAME:
-            text = pattern.sub(spelling, text)
+        for hint, pattern, spelling in _SAME:
+            if hint in text:
+                text = pattern.sub(spelling, text)
         if "{cases}" in text:
-            text = _CASE_WORD.sub(" ", text)
-        whole = _WHOLE_TEXT.fullmatch(text.strip())
+            text = _CASE_COMMA.sub(" ", _CASE_WORD.sub(" ", text))
+        whole = _WHOLE_TEXT.fullmatch(text.strip()) if "\\text" in text else None
         text = whole[1] if whole else text
     elif "{,}" in text:
         text = text.replace("{,}", THOUSANDS)
     text = text.strip()
-    if text.startswith("{") and text.endswith("}") and "}" not in text[:-1]:
+    for _ in range(_MAX_GROUPS):
+        if not (text.startswith("{") and text.endswith("}") and _is_one_group(text)):
+            break
         text = text[1:-1].strip()
+    if text.endswith("!"):
+        text = _EXCLAIMED.sub(r"\1", text)
     while text.endswith((".", ";", ",")) and not text.endswith(("\\,", "\\;")) and len(text) > 1:
         text = text[:-1].rstrip()
     return text

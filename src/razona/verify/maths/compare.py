@@ -1,11 +1,11 @@
 """Whether two formulas say the same, by what they are: relation, list, set, tuple, interval, matrix, value."""
 
-from razona.verify.maths.chains import without_names
+from razona.verify.maths.chains import in_order_of_names, names_of, without_names
 from razona.verify.maths.matrices import equal_shapes
 from razona.verify.maths.relations import equal_relations
 from razona.verify.maths.sets import equal_as_sets
 from razona.verify.maths.signs import expand_signs, two_equations
-from razona.verify.maths.syntax import Node
+from razona.verify.maths.syntax import Node, is_bare_list
 from razona.verify.maths.values import equal_values
 from razona.verify.settings import Settings
 
@@ -24,9 +24,16 @@ def equal(target: Node, answer: Node, settings: Settings) -> bool:
     """
     if target == answer:
         return True
-    target, answer = without_names(two_equations(target), two_equations(answer))
+    target, answer = two_equations(target), two_equations(answer)
+    is_named: tuple[object, ...] = ()
+    if is_bare_list(target) or is_bare_list(answer):
+        is_named = names_of(target), names_of(answer)
+        target, answer = in_order_of_names(target, answer), in_order_of_names(answer, target)
+    target, answer = without_names(target, answer)
     if target == answer:
         return True
+    if any(is_named) and not all(is_named) and is_bare_list(target) and is_bare_list(answer):
+        return _same_in_order(target.parts, answer.parts, settings)  # `4, 3` is not `x = 3, y = 4`
     if target.kind == "relation" or answer.kind == "relation":
         return equal_relations(target, answer, settings, equal)
     target, answer = expand_signs(target), expand_signs(answer)
@@ -36,7 +43,24 @@ def equal(target: Node, answer: Node, settings: Settings) -> bool:
         return target == answer
     if _infinity_sign(target) or _infinity_sign(answer):
         return _infinity_sign(target) == _infinity_sign(answer)
+    if target.kind == "ratio" or answer.kind == "ratio":
+        return _equal_ratios(target, answer, settings)
     return equal_values(target, answer, settings)
+
+
+def _equal_ratios(target: Node, answer: Node, settings: Settings) -> bool:
+    """Compare ratios term by term up to a factor; one of two terms is its quotient as well."""
+    if target.kind == answer.kind:
+        crossed = (
+            (Node("mul", None, (one, answer.parts[0])), Node("mul", None, (other, target.parts[0])))
+            for one, other in zip(target.parts, answer.parts, strict=False)
+        )
+        return len(target.parts) == len(answer.parts) and all(equal_values(*pair, settings) for pair in crossed)
+    ratio, other = (target, answer) if target.kind == "ratio" else (answer, target)
+    quotient = Node("div", None, ratio.parts)
+    if len(ratio.parts) != 2:
+        return False
+    return equal_values(*((quotient, other) if ratio is target else (other, quotient)), settings)
 
 
 def _infinity_sign(node: Node) -> int:
@@ -77,6 +101,8 @@ def _equal_lists(target: Node, answer: Node, settings: Settings) -> bool:
         return not is_tuple and _same_in_any_order(target.parts, answer.parts, settings)
     are_tuples = len(target.parts) > 2 and {left, right} <= {"()", "[]"}
     if left and right and left != right and not are_tuples:
+        return False
+    if {left, right} & {"[)", "(]"} and left != right:
         return False
     if left or right or settings.order == "ordered":
         return _same_in_order(target.parts, answer.parts, settings)

@@ -40,6 +40,11 @@ DECORATIONS = frozenset({
     r"\overarc", r"\widetilde", r"\boxed", r"\fbox", r"\mathop", r"\operatorname",
 })  # fmt: skip
 """Are dropped from around their argument."""
+RENAMING = {
+    r"\bar": "bar", r"\overline": "bar", r"\hat": "hat", r"\widehat": "hat", r"\tilde": "tilde", r"\widetilde": "tilde",
+    r"\vec": "vec", r"\overrightarrow": "vec",
+}  # fmt: skip
+"""Those that make another name of what they stand over -> the mark."""
 MATRICES = frozenset(("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "array", "smallmatrix", "cases", "aligned"))
 """Environments of rows and columns."""
 CLOSERS = {"(": ")", "[": "]", r"\{": r"\}", "{": "}"}

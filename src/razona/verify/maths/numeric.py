@@ -69,6 +69,8 @@ def _float(node: Node, point: int) -> complex:
         return float(fraction_of(node))
     if kind == "symbol":
         name = str(node.value)
+        if name == "infinity":
+            raise NoValue("infinity")
         return _CONSTANTS[name] if name in _CONSTANTS else draw(name, point)
     parts = [_float(part, point) for part in node.parts]
     if kind == "add":
@@ -141,7 +143,7 @@ def _absolute(x: complex) -> complex:
     return abs(x)
 
 
-_CONSTANTS: dict[str, complex] = {"pi": math.pi, "e": math.e, "i": 1j, "infinity": math.inf}
+_CONSTANTS: dict[str, complex] = {"pi": math.pi, "e": math.e, "i": 1j}
 _CALLS: dict[str, Callable[..., complex]] = {
     "sin": cmath.sin,
     "cos": cmath.cos,

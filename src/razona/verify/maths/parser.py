@@ -8,8 +8,8 @@ r"""Formulas as syntax trees: a recursive descent over tokens, with bounded dept
     power     := atom (`^` | `_` | `!` | `%` | `'`)*                 atom: see `atoms`
 
 Not read: limits, integrals and sums are kept as opaque applications of their parts; vectors' arrows and other
-decorations of names are dropped; user-defined macros are symbols; the condition of `\{x : x > 1\}` is read as a ratio,
-so such a set equals only itself; tables, text in the middle of a formula and `\{x | x > 1\}` are `ReadError`.
+decorations of names are dropped; user-defined macros are symbols; sets given by a condition on more than
+one real number equal only themselves (`reading` takes the others apart); tables and text in a formula are `ReadError`.
 """
 
 import re
@@ -19,9 +19,23 @@ from razona.verify.maths.atoms import atom
 from razona.verify.maths.clean import THOUSANDS
 from razona.verify.maths.lexer import END, Cursor, Token, tokenize
 from razona.verify.maths.names import JOINERS, RELATIONS, SEPARATORS, SET_OPERATIONS
-from razona.verify.maths.syntax import MAX_DEPTH, MAX_ITEMS, LimitError, Node, ReadError, fraction_of, is_whole, number
+from razona.verify.maths.syntax import (
+    MAX_DEPTH,
+    MAX_ITEMS,
+    LimitError,
+    Node,
+    ReadError,
+    fraction_of,
+    is_whole,
+    number,
+    signs_of,
+)
 
 _THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")
+_SET_OF_JOINER = {
+    **dict.fromkeys(("or", r"\or", r"\vee"), "union"),
+    **dict.fromkeys(("and", r"\and", r"\wedge"), "intersection"),
+}
 _SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
 
@@ -54,6 +68,8 @@ class Parser(Cursor):
         self.depth = 0
         self.breaks: list[int] = []
         """Where the entries that were read last are divided by more than a comma."""
+        self.joiner = ""
+        """`union` or `intersection`, where the entries that were read last are divided by `or` or `and` alone."""
         self.open_bars = 0
         """Absolute values that are not closed yet; while there is one, a bar closes it."""
 
@@ -70,6 +86,8 @@ class Parser(Cursor):
     def answer(self, stops: tuple[str, ...]) -> Node:
         """Read one entry, or several as a list without brackets."""
         items = self.items(stops)
+        if self.joiner and len(items) > 1 and all(map(_is_inequality, items)):
+            return Node(self.joiner, None, tuple(items))
         return items[0] if len(items) == 1 else Node("list", "", _grouped(items, self.breaks))
 
     def items(self, stops: tuple[str, ...]) -> list[Node]:
@@ -77,10 +95,12 @@ class Parser(Cursor):
         self.deeper()
         items = [self.item()]
         breaks: list[int] = []
+        joiners: set[str] = set()
         while self._is_separator():
             marks: list[str] = []
             while self._is_separator():
                 marks.append(self.advance().value.strip())
+            joiners.add(_SET_OF_JOINER.get(marks[0], "") if len(marks) == 1 else "")
             if "," not in marks:
                 breaks.append(len(items))
             if self.token is END or self.is_at(*stops):
@@ -89,7 +109,7 @@ class Parser(Cursor):
             if len(items) > MAX_ITEMS:
                 raise LimitError(f"a list of the answer has more than {MAX_ITEMS} entries")
         self.depth -= 1
-        self.breaks = breaks
+        self.breaks, self.joiner = breaks, joiners.pop() if len(joiners) == 1 else ""
         return items
 
     def _is_separator(self) -> bool:
@@ -288,6 +308,10 @@ class Parser(Cursor):
             self.advance()
             return Node("neg", None, (atom(self),))
         return atom(self)
+
+
+def _is_inequality(node: Node) -> bool:
+    return node.kind == "relation" and set(signs_of(node)) <= {"<", ">", r"\le", r"\ge"}
 
 
 def _grouped(items: list[Node], breaks: list[int]) -> tuple[Node, ...]:

@@ -18,15 +18,17 @@ Precise = complex
 MAX_EXPONENT = 1e6
 """Natural logarithm of a power, and argument of an exponential; beyond it a formula is not evaluated."""
 MAX_FACTORIAL = 100_000
+MAX_FACTORIAL_DIGITS = 200
+"""A factorial of no whole number takes a tenth of a second in a thousand digits."""
 
 
 class Context(Protocol):
     """What is used of a context of mpmath."""
 
+    dps: int
     pi: Precise
     e: Precise
     j: Precise
-    inf: Precise
 
     def workdps(self, digits: int) -> AbstractContextManager[None]:
         """Set the precision for a block."""
@@ -115,7 +117,9 @@ def _precise(node: Node, point: int, mp: Context) -> Precise:
 
 
 def _symbol(name: str, point: int, mp: Context) -> Precise:
-    constants = {"pi": mp.pi, "e": mp.e, "i": mp.j, "infinity": mp.inf}
+    if name == "infinity":
+        raise NoValue("infinity")
+    constants = {"pi": mp.pi, "e": mp.e, "i": mp.j}
     return +constants[name] if name in constants else mp.mpf(draw(name, point))
 
 
@@ -142,6 +146,8 @@ def _call(name: str, parts: list[Precise], mp: Context) -> Precise:
     if name == "root":
         return _root(first, parts[1], mp)
     if name in ("factorial", "binomial"):
+        if mp.dps > MAX_FACTORIAL_DIGITS:
+            raise NoValue("a factorial in too many digits")
         if abs(first) > MAX_FACTORIAL:
             raise NoValue("a factorial is too large")
         return mp.factorial(*parts) if name == "factorial" else mp.binomial(*parts)

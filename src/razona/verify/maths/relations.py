@@ -2,12 +2,15 @@
 
 from razona.verify.maths.chains import drop_name, is_name
 from razona.verify.maths.numeric import NoValue, float_value
+from razona.verify.maths.precise import Precise, agree, context, precise_value
 from razona.verify.maths.sets import Equal, same_solutions, unknowns_of
 from razona.verify.maths.syntax import Node, signs_of
+from razona.verify.maths.values import digits_needed
 from razona.verify.settings import Settings
 
 _TURNED = {">": "<", r"\ge": r"\le"}
 _POINTS = (0, 1, 2, 4, 5)
+_PRECISE_POINTS = (0, 1)
 _MIN_POINTS = 3
 _TOLERANCE = 1e-8
 _ZERO = 1e-9
@@ -91,7 +94,26 @@ def _are_proportional(left: Node, right: Node) -> bool:
         ratios.append(first / second)
     if len(ratios) < _MIN_POINTS or any(abs(ratio - ratios[0]) > _TOLERANCE * abs(ratios[0]) for ratio in ratios):
         return False
+    if not _have_one_ratio(left, right):
+        return False
     return sign in ("=", r"\ne") or complex(ratios[0]).real > 0
+
+
+def _have_one_ratio(left: Node, right: Node) -> bool:
+    """Say whether the ratio is the same in many digits too: floats take `x > 3` for `x > 3.00000000001`."""
+    digits = digits_needed(left, right)
+    ratios: list[Precise] = []
+    mp = context()
+    for point in _PRECISE_POINTS:
+        try:
+            sides = [precise_value(part, point, digits) for part in (*left.parts, *right.parts)]
+        except NoValue:
+            continue
+        with mp.workdps(digits):
+            first, second = sides[0] - sides[1], sides[2] - sides[3]
+            if second:
+                ratios.append(first / second)
+    return all(agree(ratio, ratios[0], digits - 25) for ratio in ratios)
 
 
 def _difference(relation: Node, point: int) -> complex:

@@ -1,18 +1,20 @@
 """Sets of real numbers: intervals, points and their unions, and what an inequality in one unknown leaves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 from razona.verify.maths.chains import is_name
+from razona.verify.maths.exact import exact
 from razona.verify.maths.numeric import NoValue, float_value
-from razona.verify.maths.syntax import CONSTANTS, Node, changed, number, signs_of, symbols_of
+from razona.verify.maths.syntax import CONSTANTS, Node, changed, is_bare_list, number, signs_of, symbols_of
 from razona.verify.settings import Settings
 
 Equal = Callable[[Node, Node, Settings], bool]
 """`compare.equal`, handed down: what holds sets and relations compares their parts with it."""
 INFINITY = float("inf")
+_FLOAT_STEP = Fraction(1, 10**12)
 _ORDERS: dict[str, Callable[[float, float], bool]] = {
     "<": lambda one, other: one < other,
     r"\le": lambda one, other: one <= other,
@@ -82,7 +84,13 @@ def _real(node: Node) -> float:
 
 def equal_as_sets(target: Node, answer: Node, settings: Settings, equal: Equal) -> bool:
     """Compare unions of intervals: the same parts in any order, else the same members."""
-    if target.kind == answer.kind and len(target.parts) == len(answer.parts):
+    if not settings.relation_as_set and _is_of_relations(target) != _is_of_relations(answer):
+        return False
+    if _is_of_relations(target) and is_bare_list(answer):  # `x < 1 or x > 2` as `x < 1, x > 2`
+        answer = Node(target.kind, None, answer.parts)
+    elif _is_of_relations(answer) and is_bare_list(target):
+        target = Node(answer.kind, None, target.parts)
+    if target.parts and target.kind == answer.kind and len(target.parts) == len(answer.parts):
         rest = list(answer.parts)
         for part in target.parts:
             match = next((index for index, other in enumerate(rest) if equal(part, other, settings)), None)
@@ -110,12 +118,25 @@ def same_solutions(target: Node, answer: Node) -> bool:
     if left is None or right is None or (left.name and right.name and left.name != right.name):
         return False
     ends = sorted({end for end in left.ends + right.ends if abs(end) != INFINITY})
-    if not ends:
+    if not ends or _has_close_ends(target, answer):
         return False
     try:
         return all(left.holds(value) == right.holds(value) for value in _tested_points(ends))
     except NoValue:
         return False
+
+
+def _has_close_ends(target: Node, answer: Node) -> bool:
+    """Say whether two rational values differ by less than floats tell apart, as in `x > 3` and `x > 3 + 1e-20`."""
+    values, others = _rationals(target), _rationals(answer)
+    return any(one != other and abs(one - other) <= _FLOAT_STEP * abs(one) for one in values for other in others)
+
+
+def _rationals(node: Node) -> set[Fraction]:
+    value = exact(node)
+    if value is not None:
+        return {value}
+    return {value for part in node.parts for value in _rationals(part)}
 
 
 def _tested_points(ends: list[float]) -> list[float]:
@@ -125,6 +146,10 @@ def _tested_points(ends: list[float]) -> list[float]:
         beside = 1e-6 * max(1, abs(end))
         points += [end, end - beside, end + beside]
     return points + [(low + high) / 2 for low, high in pairwise(ends)]
+
+
+def _is_of_relations(node: Node) -> bool:
+    return node.kind in ("union", "intersection") and all(part.kind == "relation" for part in node.parts)
 
 
 def _membership(node: Node) -> _Membership | None:
@@ -139,11 +164,22 @@ def _membership(node: Node) -> _Membership | None:
         )
     if node.kind == "symbol" and node.value == r"\R":
         return _Membership(holds=lambda value: True, ends=(0.0,))
+    if _is_of_relations(node):
+        return _joined([_membership(part) for part in node.parts], any if node.kind == "union" else all)
     intervals = intervals_of(node)
     if intervals is None:
         return None
     ends = tuple(end for interval in intervals for end in (interval.low, interval.high))
     return _Membership(holds=lambda value: any(interval.holds(value) for interval in intervals), ends=ends)
+
+
+def _joined(parts: "list[_Membership | None]", join: Callable[[Iterable[object]], bool]) -> _Membership | None:
+    """Give what holds where any of several sets holds, or all of them."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or len({part.name for part in known}) > 1:
+        return None
+    ends = tuple(end for part in known for end in part.ends)
+    return _Membership(holds=lambda value: join(part.holds(value) for part in known), ends=ends, name=known[0].name)
 
 
 def _relation_membership(node: Node) -> _Membership | None:

@@ -21,7 +21,8 @@ POINTS = (0, 1, 4, 5)
 FIRST_NEGATIVE_POINT = 4
 MIN_DIGITS = 50
 """Digits in which values are compared; those that stand in the two formulas are added."""
-MAX_ADDED_DIGITS = 2_000
+MAX_ADDED_DIGITS = 1_000
+"""Of each formula: two that differ beyond these are taken for equal, `x` and `x + 10^{-3000}`."""
 
 
 def equal_values(target: Node, answer: Node, settings: Settings) -> bool:
@@ -87,7 +88,7 @@ def _has_bars(node: Node) -> bool:
 
 
 def _equal_precisely(target: Node, answer: Node, points: tuple[int, ...]) -> bool:
-    digits = MIN_DIGITS + _written_digits(target) + _written_digits(answer)
+    digits = digits_needed(target, answer)
     is_compared = False
     for point in points:
         try:
@@ -103,6 +104,11 @@ def _equal_precisely(target: Node, answer: Node, points: tuple[int, ...]) -> boo
         if max(abs(left), abs(right)) > 10 ** -(2 * digits):
             return False
     return is_compared
+
+
+def digits_needed(target: Node, answer: Node) -> int:
+    """Give the number of digits in which two formulas are compared."""
+    return MIN_DIGITS + _written_digits(target) + _written_digits(answer)
 
 
 def _written_digits(node: Node) -> int:
