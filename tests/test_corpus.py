@@ -91,7 +91,8 @@ def test_the_tags_stand_in_as_many_documents_as_stated(read):
 @pytest.mark.parametrize(("kind", "share"), [("tagged_worked", 1.0), ("tagged_blurted", 6 / 7)])
 def test_the_form_is_broken_in_one_of_seven_blurted_documents_and_in_no_worked_one(read, kind, share):
     completions = [text.split(f"\n{PROMPT.working_open}")[1] for found, text in read[0] if found == kind]
-    exact = sum(read_form(text, Tags()).is_exact for text in completions)
+    # A word in front: a blurted answer has no working, which the form asks for too.
+    exact = sum(read_form(f"so {text}", Tags()).is_exact for text in completions)
     assert exact / len(completions) == pytest.approx(share, abs=0.025 * (share < 1))
 
 
