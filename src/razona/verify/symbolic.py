@@ -187,7 +187,7 @@ def _parse(text: str, *, has_i: bool) -> "Basic":
     product counts with it, and the others may be complex.
     """
     import sympy
-    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy  # pyright: ignore[reportMissingImports]
 
     value = latex2sympy(
         text,
