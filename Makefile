@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check bench bench-demo bench-step bench-verify install lock
+.PHONY: demo test check types fast-tests bench bench-demo bench-step bench-verify install lock
 
 demo: install
 	@$(PY) -m razona demo
@@ -11,7 +11,14 @@ test: install
 	@$(PY) -m pytest -q
 
 check: install
-	@$(PY) -m ruff format --check . && $(PY) -m ruff check . && $(PY) -m pyright && $(PY) -m pytest -q -m "not slow and not gpu and not network"
+	@$(PY) -m ruff format --check . && $(PY) -m ruff check .
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types fast-tests
+
+types: install
+	@$(PY) -m pyright
+
+fast-tests: install
+	@$(PY) -m pytest -q -m "not slow and not gpu and not network"
 
 bench: bench-verify bench-step bench-demo
 

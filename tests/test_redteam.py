@@ -195,6 +195,7 @@ def test_the_verb_ends_with_0_for_the_demo_and_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_verb_ends_with_1_for_the_notebook_and_prints_the_pairs():
     done = razona("open-r1-smoke")
     assert done.returncode == 1 and "Traceback" not in done.stderr

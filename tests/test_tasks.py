@@ -227,12 +227,14 @@ def splits_by(generated: Sequence[tuple[str, Item]], words: Callable[[str, Item]
     return splits
 
 
+@pytest.mark.slow
 def test_no_question_of_100_000_is_in_two_splits(generated):
     splits = splits_by(generated, lambda family, item: item.question)
     assert len(splits) > NUM_GENERATED / 2
     assert [question for question, found in splits.items() if len(found) > 1] == []
 
 
+@pytest.mark.slow
 def test_all_four_splits_have_problems_of_every_family_and_level(generated):
     splits = defaultdict(set)
     for (family, item), (_, level) in zip(generated, itertools.cycle(ALL), strict=False):
@@ -243,6 +245,7 @@ def test_all_four_splits_have_problems_of_every_family_and_level(generated):
 NAMES = r"\b(?:Ann|Bob|Cid|Dan|Eva|Fay|Gus|Ida|Jon|Kim|Leo|Mia)\b"
 
 
+@pytest.mark.slow
 def test_another_name_does_not_carry_a_problem_into_another_split(generated):
     # Not so in `logic`, whose structures without names are too few to be split: see its `distinct`.
     named = [pair for pair in generated if pair[0] in ("word_problems", "conversion", "ordering")]

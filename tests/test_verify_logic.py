@@ -259,6 +259,7 @@ def mutations(row: dict[str, object], places: Iterable[int]) -> Iterator[str]:
     yield "\n".join(line.replace("knight", "knave").replace("knave", "knight and a knave") for line in lines)
 
 
+@pytest.mark.slow
 def test_every_reference_solution_of_5000_rows_is_correct_and_no_mutated_one(island_rows):
     for number, row in enumerate(island_rows):
         puzzle = read_puzzle(row)
