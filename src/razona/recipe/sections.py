@@ -223,6 +223,13 @@ class TrainSection(Section):
     completions_per_step: int = Field(default=256, ge=2)
     """Completions of one update over all processes, a multiple of `rollout.group_size`. 256 is our demo: 32 groups
     of 8."""
+    sampling: Literal["uniform", "informative"] = "uniform"
+    """Which problems a step samples. `uniform`: one after the other. `informative`: groups whose rewards are all equal
+    teach nothing, so a step samples more until it has enough others (dynamic sampling, DAPO, arXiv:2503.14476), and
+    problems that were always or never solved come back later."""
+    sampling_rounds: int = Field(default=3, ge=1)
+    """With `informative`: how often a step samples at most, each round for the groups that are still missing. If they
+    do not suffice, groups that teach nothing fill the step."""
     microbatch_size: int = Field(default=64, ge=1)
     """Completions per backward pass; must divide `completions_per_step`. Changes memory and speed, not the gradient.
     64 is our demo."""

@@ -1,6 +1,7 @@
 """One number a completion from the recipe's components, with a receipt of where it came from."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
@@ -10,11 +11,13 @@ from razona.recipe import RewardComponent, RewardsSection, VerifySection
 from razona.recipe.components import check_components, check_soundness, is_user_function, options_of, user_range
 from razona.rewards.batch import completion_texts, problem_rows, target_texts, token_counts
 from razona.rewards.catalogue import COMPONENTS
-from razona.rewards.judge import Problems, judge_batch
+from razona.rewards.judge import Judged, Problems, judge_batch
 from razona.rewards.sample import Sample, Value
 from razona.rewards.user import call_user_function, load_user_function
 from razona.verify import Tags
 
+VERDICT = "verdict"
+"""Name of the verdict among the components' seconds."""
 NOT_PAID = Value(0.0, "only paid to correct completions")
 
 
@@ -80,6 +83,8 @@ class Mix:
         self.seed = seed
         self.functions = {one.name: load_user_function(one.name) for one in components if is_user_function(one.name)}
         self.receipts: list[Receipt] = []
+        self.seconds: dict[str, list[float | None]] = {}
+        """Component (and `verdict`) -> seconds for each completion of the latest batch; None where it did not look."""
         if any(one.name == "number_close" for one in components):
             logging.getLogger(__name__).warning(
                 "number_close pays for wrong numbers that are near: 35 for 34 is wrong and gets 0.85. "
@@ -111,49 +116,77 @@ class Mix:
         Raises:
             RewardError: the columns do not fit the completions, or a person's function broke its contract.
         """
-        texts = completion_texts(completions)
-        given = {"completions": completions, **({} if target is None else {"target": target}), **columns}
-        users = {
-            one.name: call_user_function(one.name, self.functions[one.name], given, len(texts), user_range(one))
-            for one in self.components
-            if one.name in self.functions
-        }
-        samples = self._samples(texts, target, columns)
-        self.receipts = [
-            self._receipt(sample, {name: values[row] for name, values in users.items()})
-            for row, sample in enumerate(samples)
-        ]
-        self._log(columns.get("log_metric"), columns.get("log_extra"))
+        judged = self.judge(completions, target, columns)
+        self.receipts = self.receipts_of(judged, completions, target, columns)
+        self.log(self.receipts, columns.get("log_metric"), columns.get("log_extra"))
         return [receipt.reward.total for receipt in self.receipts]
 
-    def _samples(
-        self, texts: Sequence[str], target: Sequence[object] | None, columns: Mapping[str, object]
-    ) -> list[Sample]:
-        count = len(texts)
-        targets = target_texts(target, count, self.kind)
-        has_rows = self.kind != "math" or any(one.name == "logic" for one in self.components)
-        rows = problem_rows(target, columns, count) if has_rows else [{}] * count
-        judged = judge_batch(self.kind, texts, Problems(targets=targets, rows=rows), self.verify, self.tags)
-        tokens = token_counts(columns.get("completion_ids"), count)
+    def judge(
+        self, completions: Sequence[object], target: Sequence[object] | None, columns: Mapping[str, object]
+    ) -> list[Judged]:
+        """Give the verdicts alone, which can be found while other completions are still sampled.
+
+        Changes nothing in this object; arguments and errors are those of a call.
+        """
+        texts, problems = self._problems(completions, target, columns)
+        return judge_batch(self.kind, texts, problems, self.verify, self.tags)
+
+    def receipts_of(
+        self,
+        judged: Sequence[Judged],
+        completions: Sequence[object],
+        target: Sequence[object] | None,
+        columns: Mapping[str, object],
+    ) -> list[Receipt]:
+        """Weigh a batch whose verdicts are known, and leave in `seconds` how long each component took.
+
+        Args:
+            judged: as `judge` gave it for the same batch. The other arguments and the errors are those of a call.
+        """
+        texts, problems = self._problems(completions, target, columns)
+        given = {"completions": completions, **({} if target is None else {"target": target}), **columns}
+        self.seconds = {one.name: [] for one in self.components}
+        self.seconds[VERDICT] = [one.verdict.seconds for one in judged]
+        users = {}
+        for one in self.components:
+            if one.name in self.functions:
+                started = time.perf_counter()
+                function = self.functions[one.name]
+                users[one.name] = call_user_function(one.name, function, given, len(texts), user_range(one))
+                self.seconds[one.name] = [(time.perf_counter() - started) / len(texts)] * len(texts)
+        tokens = token_counts(columns.get("completion_ids"), len(texts))
         step = getattr(columns.get("trainer_state"), "global_step", 0)
-        return [
+        samples = [
             Sample(
-                text=texts[row],
-                target=targets[row],
+                text=text,
+                target=problems.targets[row],
                 tags=self.tags,
                 verdict=judged[row].verdict,
                 place=f"{self.seed}/{step}/{row}",
                 num_tokens=tokens[row],
                 tests_passed=judged[row].tests_passed,
                 tests_run=judged[row].tests_run,
-                row=rows[row],
+                row=problems.rows[row],
             )
-            for row in range(count)
+            for row, text in enumerate(texts)
         ]
+        return [
+            self._receipt(sample, {name: values[row] for name, values in users.items()})
+            for row, sample in enumerate(samples)
+        ]
+
+    def _problems(
+        self, completions: Sequence[object], target: Sequence[object] | None, columns: Mapping[str, object]
+    ) -> tuple[list[str], Problems]:
+        texts = completion_texts(completions)
+        has_rows = self.kind != "math" or any(one.name == "logic" for one in self.components)
+        rows = problem_rows(target, columns, len(texts)) if has_rows else [{}] * len(texts)
+        return texts, Problems(targets=target_texts(target, len(texts), self.kind), rows=rows)
 
     def _receipt(self, sample: Sample, users: Mapping[str, Value]) -> Receipt:
         """Weigh one completion: total = sum of weight x value over the components that apply."""
         if sample.verdict.outcome is Outcome.UNVERIFIED:
+            self._note_seconds(self.components, None)
             return Receipt(verdict=sample.verdict, reward=Reward(total=None))
         is_correct = sample.verdict.outcome is Outcome.CORRECT
         entries = []
@@ -161,6 +194,8 @@ class Mix:
             found = NOT_PAID
             if component.when == "always" or is_correct:
                 found = users.get(component.name) or self._value(component, sample)
+            else:
+                self._note_seconds([component], None)
             entries.append(Entry(component=component.name, weight=component.weight, value=found.value, why=found.why))
         parts = {entry.component: entry.weight * (entry.value or 0.0) for entry in entries}
         return Receipt(
@@ -169,20 +204,28 @@ class Mix:
 
     def _value(self, component: RewardComponent, sample: Sample) -> Value:
         options = options_of(component)
-        return COMPONENTS[component.name](replace(sample, options=options) if options else sample)
+        started = time.perf_counter()
+        value = COMPONENTS[component.name](replace(sample, options=options) if options else sample)
+        self._note_seconds([component], time.perf_counter() - started)
+        return value
 
-    def _log(self, log_metric: object, log_extra: object) -> None:
-        """Hand means and columns to TRL's loggers, where it gave them."""
-        judged = [receipt for receipt in self.receipts if receipt.reward.total is not None]
+    def _note_seconds(self, components: Sequence[RewardComponent], seconds: float | None) -> None:
+        for component in components:
+            if component.name not in self.functions:  # a person's function is timed by the batch
+                self.seconds[component.name].append(seconds)
+
+    def log(self, receipts: Sequence[Receipt], log_metric: object, log_extra: object) -> None:
+        """Hand a batch's means and columns to TRL's loggers, where they are given."""
+        judged = [receipt for receipt in receipts if receipt.reward.total is not None]
         for component in self.components:
             name = f"reward/{component.name}"
             if callable(log_metric) and judged:
                 log_metric(name, sum(receipt.reward.parts[component.name] for receipt in judged) / len(judged))
             if callable(log_extra):
-                log_extra(name, [receipt.reward.parts.get(component.name) for receipt in self.receipts])
+                log_extra(name, [receipt.reward.parts.get(component.name) for receipt in receipts])
         if callable(log_extra):
-            log_extra("outcome", [str(receipt.verdict.outcome) for receipt in self.receipts])
-            log_extra("reason", [receipt.verdict.reason for receipt in self.receipts])
+            log_extra("outcome", [str(receipt.verdict.outcome) for receipt in receipts])
+            log_extra("reason", [receipt.verdict.reason for receipt in receipts])
 
 
 def parts_row(receipt: Receipt) -> Mapping[str, object]:

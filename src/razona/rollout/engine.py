@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from razona.core.nouns import Completion
 from razona.core.seeds import derive_seed
 from razona.rollout.fused import unsupported_reason
-from razona.rollout.native import Sampled, native_decode
+from razona.rollout.native import OnFinished, Sampled, native_decode
 from razona.rollout.sampling import Sampling
 from razona.rollout.transformers_engine import decode
 
@@ -37,6 +37,7 @@ def generate(
     sampling: Sampling,
     seed: int,
     max_slots: int | None = None,
+    on_finished: OnFinished | None = None,
 ) -> list[Sampled]:
     """Sample a completion of each prompt, in order.
 
@@ -44,9 +45,12 @@ def generate(
         prompts: token ids, one entry a completion.
         engine: as `choose_engine` gave it.
         max_slots: rows that run at a time with `native`; None: all. `transformers` runs all at once.
+        on_finished: told of rows as they are done; with `transformers` of all of them at the end.
     """
     if engine == "native":
-        return native_decode(model, prompts, ends=ends, sampling=sampling, seed=seed, max_slots=max_slots)
+        return native_decode(
+            model, prompts, ends=ends, sampling=sampling, seed=seed, max_slots=max_slots, on_finished=on_finished
+        )
     with torch.no_grad():
         tokens = decode(
             model,
@@ -56,6 +60,8 @@ def generate(
             sampling=sampling,
             generator=torch.Generator(device=model.device).manual_seed(seed),
         )
+    if on_finished is not None:
+        on_finished(list(range(len(tokens))), tokens)
     return [Sampled(ids=ids, logprobs=None) for ids in tokens]
 
 

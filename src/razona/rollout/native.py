@@ -11,7 +11,7 @@ the cumulative probabilities. (Rounding may differ with the number of rows, as i
 # Shapes: B rows of the batch, M sampled tokens, S slots, T tokens of the cache, P prompt tokens, Q distinct prompts,
 # H query heads, K key heads, D values of a head, E hidden size, V vocabulary.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,10 @@ class Sampled:
     """The end-of-text id included where it was sampled."""
     logprobs: list[float] | None
     """Of each id under the temperature-scaled, untruncated distribution, in nats; None from `transformers`."""
+
+
+OnFinished = Callable[[list[int], list[list[int]]], None]
+"""What is told of finished rows: their places among the prompts, and their ids."""
 
 
 @dataclass(slots=True)
@@ -91,6 +95,7 @@ def native_decode(
     sampling: Sampling,
     seed: int,
     max_slots: int | None = None,
+    on_finished: OnFinished | None = None,
 ) -> list[Sampled]:
     """Sample a completion of each prompt.
 
@@ -99,6 +104,7 @@ def native_decode(
         ends: ids that end a completion.
         seed: row i draws from a stream hashed from it and i.
         max_slots: rows that run at a time; bounds the memory of keys and values. None: all.
+        on_finished: called with rows that are done and their ids, each row once, some while others still run.
     """
     layers = FusedLayers.of(model)
     device = layers.device
@@ -119,8 +125,20 @@ def native_decode(
     logprobs_BM = torch.zeros(nobody + 1, sampling.max_tokens, device=device)
     lengths_B = torch.zeros(nobody + 1, dtype=torch.long, device=device)
 
+    untold: set[int] = set()
+
     def admit(count: int) -> _Slots:
-        return _prefill(layers, prompts, [waiting.pop() for _ in range(count)], capacity, angles)
+        rows = [waiting.pop() for _ in range(count)]
+        untold.update(rows)
+        return _prefill(layers, prompts, rows, capacity, angles)
+
+    def tell(running: torch.Tensor) -> None:
+        if on_finished is None:
+            return
+        rows = sorted(untold.difference(running.tolist()))
+        untold.difference_update(rows)
+        lengths = lengths_B[rows].tolist()
+        on_finished(rows, [ids[:length] for ids, length in zip(ids_BM[rows].tolist(), lengths, strict=True)])
 
     slots = admit(num_slots)
     while True:
@@ -132,11 +150,13 @@ def native_decode(
         running_S = ~(torch.isin(next_S, ends_E) | (slots.made_S >= sampling.max_tokens))
         running = int(running_S.sum())
         if running == 0 and not waiting:
+            tell(slots.row_S[:0])
             break
         if running < (1 - REFILL_AT if waiting else SHRINK_AT) * len(next_S):
             index = running_S.nonzero().squeeze(1)
             slots.keep(index)
             next_S = next_S[index]
+            tell(slots.row_S)
         else:
             slots.row_S = torch.where(running_S, slots.row_S, nobody)
             slots.made_S = torch.where(running_S, slots.made_S, sampling.max_tokens - 1)

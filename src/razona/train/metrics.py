@@ -1,8 +1,10 @@
 """One step's figures, from the rows that are stored for it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from razona.core.nouns import Outcome
+from razona.train.collect import Collected
 from razona.verify import Tags, read_form, read_steps
 
 
@@ -18,11 +20,13 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
 
     Returns:
         `reward` and `accuracy` over the completions that have a verdict; `informative_groups` is the share of
-        groups whose rewards are not all equal: the others have advantages of exactly 0 and teach nothing.
+        groups whose rewards are not all equal: the others have advantages of exactly 0 and teach nothing. All are
+        over what was sampled; `informative_trained` is that share among the groups that the step trained on.
     """
     judged = [row for row in rows if row["reward"] is not None]
     groups = [rows[start : start + group_size] for start in range(0, len(rows), group_size)]
     rewards = [{row["reward"] for row in group if row["reward"] is not None} for group in groups]
+    trained = [values for values, group in zip(rewards, groups, strict=True) if group[0]["is_trained"]]
     outcomes = [{row["outcome"] for row in group if row["reward"] is not None} for group in groups]
     steps = [read_steps(row["completion"]) for row in rows]
     with_steps = [report for report in steps if report.count]
@@ -39,6 +43,28 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
         "worked_share": len(with_steps) / len(rows),
         "steps_all_true": _mean([float(report.true == report.count) for report in with_steps]),
         "informative_groups": _mean([float(len(values) > 1) for values in rewards]),
+        "informative_trained": _mean([float(len(values) > 1) for values in trained]),
+        "groups_sampled": len(groups),
         "all_right_groups": _mean([float(values == {Outcome.CORRECT}) for values in outcomes]),
         "all_wrong_groups": _mean([float(bool(values) and Outcome.CORRECT not in values) for values in outcomes]),
     }
+
+
+def timing_metrics(collected: Collected) -> dict[str, float | None]:
+    """Give a step's seconds: sampling, waiting for verdicts, and per reward component the median and the slowest.
+
+    Returns:
+        `seconds/sampling`, `seconds/scoring_wait`; for `verdict` and each component `seconds/NAME_p50`, `_p99`, `_max`,
+        and `slowest/NAME`: the row of the step's completions, from 0, that took longest.
+    """
+    figures: dict[str, float | None] = {
+        "seconds/sampling": collected.sampling_s,
+        "seconds/scoring_wait": collected.scoring_wait_s,
+    }
+    for name, values in collected.seconds.items():
+        taken = sorted((seconds, row) for row, seconds in enumerate(values) if seconds is not None)
+        if taken:
+            figures[f"seconds/{name}_p50"] = taken[(len(taken) - 1) // 2][0]
+            figures[f"seconds/{name}_p99"] = taken[math.ceil(0.99 * len(taken)) - 1][0]
+            figures[f"seconds/{name}_max"], figures[f"slowest/{name}"] = taken[-1]
+    return figures

@@ -24,7 +24,9 @@ from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, dump
 from razona.rewards import Mix
 from razona.rollout import Sampling
-from razona.train.trainer import Engine, StepRecorder, StepWatch, Trainer, check_disk, checkpoint_bytes
+from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.record import StepRecorder, StepWatch
+from razona.train.trainer import Choice, Engine, Trainer
 from razona.train.trl_config import grpo_config
 
 
@@ -80,6 +82,8 @@ def train_in(run: RunDir, recipe: Recipe, watch: StepWatch) -> TrainResult:
     check_disk(run.root, 3 * checkpoint_bytes(trained))
     checkpoint = last_checkpoint(run)
     started = time.monotonic()
+    if checkpoint is not None:
+        trainer.recall(step_of(checkpoint))
     if checkpoint is None or step_of(checkpoint) < recipe.train.steps:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
@@ -224,6 +228,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
             min_p=rollout.min_p,
         ),
         engine=Engine(name=rollout.engine, max_slots=rollout.max_slots),
+        choice=_choice(recipe, dataset),
         mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=recipe.train.seed),
         model=policy.model,
         args=grpo_config(recipe, run.checkpoints),
@@ -240,9 +245,16 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
     return trainer
 
 
+def _choice(recipe: Recipe, dataset: datasets.Dataset) -> Choice | None:
+    if recipe.train.sampling == "uniform":
+        return None
+    rows = {str(row["problem_id"]): row for row in dataset.to_list()}
+    return Choice(rows=list(rows.values()), max_rounds=recipe.train.sampling_rounds)
+
+
 def _result(run: RunDir, seconds: float, groups_per_step: int) -> TrainResult:
     rows = run.read_steps()
-    informative = [round((row["informative_groups"] or 0.0) * groups_per_step) for row in rows]
+    informative = [round((row["informative_trained"] or 0.0) * groups_per_step) for row in rows]
     return TrainResult(
         run=run,
         steps=len(rows),

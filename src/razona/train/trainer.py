@@ -1,37 +1,31 @@
 """TRL's GRPO trainer, with every completion and its receipt stored."""
 
-import math
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import DistributedType
 from peft import PeftModel
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from razona.core.errors import MachineError
-from razona.core.files import write_jsonl
+from razona.core.files import read_jsonl, write_jsonl
+from razona.core.nouns import Outcome
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_seed
-from razona.rewards import Mix
-from razona.rewards.mix import parts_row
-from razona.rollout import Sampled, Sampling, choose_engine, generate
-from razona.train.metrics import step_metrics
+from razona.rewards import Mix, Receipt
+from razona.rollout import OnFinished, Sampled, Sampling, choose_engine, generate
+from razona.train.collect import Collected, Collector, Group, Row
+from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import install, is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
+from razona.train.problems import ProblemQueue
+from razona.train.record import stored_rows
 
-NAMES_OF_TRL = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    "entropy": "entropy",
-    "kl": "kl",
-}
-"""TRL's name of a logged figure -> ours. All other figures of a step are counted from its stored rows."""
 WHOLE_MODEL_ON_EACH_PROCESS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 """Where a process can sample on its own. Sharded models (FSDP, DeepSpeed) are sampled by TRL's own code."""
 
@@ -45,6 +39,34 @@ class Engine:
     """Completions at a time; None: all of a step."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """From what, and how hard, to look for groups with signal."""
+
+    rows: Sequence[Row]
+    """This process's problems, each once."""
+    max_rounds: int
+    """Sampling rounds of a step, at most."""
+
+
+class ReadyRewards:
+    """What TRL calls as its reward function: hands over what was found out while sampling."""
+
+    __name__ = "reward"
+
+    def __init__(self, mix: Mix) -> None:
+        self.mix = mix
+        self.receipts: list[Receipt] | None = None
+        """Of the batch that TRL is about to ask for; None: the mix scores it then."""
+
+    def __call__(self, completions: Sequence[object], **columns: Any) -> list[float | None]:
+        """Give one number a completion, as `Mix` does."""
+        if self.receipts is None:
+            return self.mix(completions, **columns)
+        self.mix.log(self.receipts, columns.get("log_metric"), columns.get("log_extra"))
+        return [receipt.reward.total for receipt in self.receipts]
+
+
 class Trainer(GRPOTrainer):
     """GRPOTrainer that samples with our engine and keeps what it samples.
 
@@ -53,9 +75,18 @@ class Trainer(GRPOTrainer):
     """
 
     def __init__(
-        self, *, run: RunDir, mix: Mix, group_size: int, sampling: Sampling, engine: Engine, **kwargs: object
+        self,
+        *,
+        run: RunDir,
+        mix: Mix,
+        group_size: int,
+        sampling: Sampling,
+        engine: Engine,
+        choice: Choice | None = None,
+        **kwargs: object,
     ) -> None:
-        super().__init__(reward_funcs=mix, **kwargs)  # pyright: ignore[reportArgumentType]
+        self._ready = ReadyRewards(mix)
+        super().__init__(reward_funcs=self._ready, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
         self.max_slots = engine.max_slots
@@ -63,7 +94,14 @@ class Trainer(GRPOTrainer):
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
             install(self._plain_model())
-        self._sampled: list[Sampled] = []
+        if choice and self.accelerator.distributed_type not in WHOLE_MODEL_ON_EACH_PROCESS:
+            raise MachineError(
+                "train.sampling: informative needs the whole model on each process, and "
+                f"{self.accelerator.distributed_type} shards it. Set train.sampling: uniform."
+            )
+        self.choice, self.queue = choice, ProblemQueue(len(choice.rows)) if choice else None
+        self.is_sampled_here = self.accelerator.distributed_type in WHOLE_MODEL_ON_EACH_PROCESS
+        self._collected: Collected | None = None
         self._rollout_logprobs: torch.Tensor | None = None
         self.logprob_gaps: list[torch.Tensor] = []
         """|log-prob at sampling - log-prob in training| of the tokens that this step has trained on so far."""
@@ -83,13 +121,17 @@ class Trainer(GRPOTrainer):
         num_generations: int,
         has_tool_images: bool = False,
     ) -> tuple[list[list[int]], list | None]:
-        """Sample with our engine: a group's prompt is read once, and finished rows leave the batch."""
-        if images is not None or self.accelerator.distributed_type not in WHOLE_MODEL_ON_EACH_PROCESS:
+        """Give what was collected; where that is left to TRL, let it sample."""
+        if self._collected is None:
             return super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
+        return [one.ids for group in self._collected.chosen for one in group.sampled], None
+
+    def _sample(self, prompt_ids: list[list[int]], round_of_step: int, on_finished: OnFinished) -> list[Sampled]:
+        """Sample with our engine: a group's prompt is read once, and finished rows leave the batch."""
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        seed = derive_seed("rollout", self.args.seed, self.state.global_step, self.accelerator.process_index)
+        place = (self.state.global_step, self.accelerator.process_index, round_of_step)
         was_training = model.training
         model.eval()
         padding, checkpointing = self._tokenizer.pad_token_id, self.args.gradient_checkpointing_kwargs
@@ -102,12 +144,27 @@ class Trainer(GRPOTrainer):
                 padding=padding,
                 ends=self.eos_token_ids,
                 sampling=self.sampling,
-                seed=seed,
+                seed=derive_seed("rollout", self.args.seed, *place),
                 max_slots=self.max_slots,
+                on_finished=on_finished,
             )
         model.train(was_training)
-        self._sampled = sampled
-        return [one.ids for one in sampled], None
+        return sampled
+
+    def _collect(self, inputs: Sequence[Row]) -> Collected:
+        collector = Collector(
+            tokenizer=self._tokenizer,
+            mix=self.mix,
+            group_size=self.group_size,
+            generate=self._sample,
+            columns={"trainer_state": self.state, "log_metric": self._log_metric},
+        )
+        problems = inputs[:: self.group_size]
+        if self.choice is None or self.queue is None:
+            return collector.collect(problems)
+        return collector.collect_informative(
+            self.choice.rows, self.queue, wanted=len(problems), max_rounds=self.choice.max_rounds
+        )
 
     def _plain_model(self) -> PreTrainedModel:
         model = self.accelerator.unwrap_model(self.model)
@@ -178,51 +235,94 @@ class Trainer(GRPOTrainer):
         return logprobs_BC, entropy_BC if compute_entropy else None, None
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
-        self._sampled = []
-        output = super()._generate_and_score_completions(inputs)
         if not self.is_training():
-            return output
-        if self._sampled and self._sampled[0].logprobs is not None:
-            output["rollout_logprobs"] = _padded(self._sampled, output["completion_ids"])
+            return super()._generate_and_score_completions(inputs)
+        collected = self._collect(inputs) if self.is_sampled_here else None
+        try:
+            if collected is not None:
+                self._hand_over(collected)
+                inputs = [dict(group.problem) for group in collected.chosen for _ in range(self.group_size)]
+            output = super()._generate_and_score_completions(inputs)
+        finally:
+            self._collected = self._ready.receipts = None
+        if collected is None:
+            collected = self._read_back(inputs, output)
+        sampled = [one for group in collected.chosen for one in group.sampled]
+        if sampled[0].logprobs is not None:
+            output["rollout_logprobs"] = _padded(sampled, output["completion_ids"])
         flat = flat_rows([receipt.reward.total for receipt in self.mix.receipts], self.group_size)
         output["advantages"][flat.to(output["advantages"].device)] = 0.0
         step = self.state.global_step + 1
-        rows = self._rows(step, inputs, output)
+        rows = stored_rows(
+            collected,
+            output["advantages"].tolist(),
+            step=step,
+            process=self.accelerator.process_index,
+            ends=self.eos_token_ids,
+        )
         write_jsonl(self.run.completions(step), rows)
-        self.step_figures = step_metrics(rows, self.group_size, self.mix.tags)
+        self.step_figures = step_metrics(rows, self.group_size, self.mix.tags) | timing_metrics(collected)
         return output
+
+    def recall(self, steps: int) -> None:
+        """Bring the queue of problems to where it was after `steps` steps, from the completions that they stored."""
+        if self.choice is None or self.queue is None:
+            return
+        process = self.accelerator.process_index
+        place_of = {row["problem_id"]: place for place, row in enumerate(self.choice.rows)}
+        for step in range(1, steps + 1):
+            rows = [row for row in read_jsonl(self.run.completions(step)) if row["process"] == process]
+            for number in sorted({row["round"] for row in rows}):
+                of_round = [row for row in rows if row["round"] == number]
+                starts = range(0, len(of_round), self.group_size)
+                self.queue.take(len(starts))
+                for start in starts:
+                    group = of_round[start : start + self.group_size]
+                    self.queue.note(
+                        place_of[group[0]["problem_id"]],
+                        pass_rate=sum(row["outcome"] == Outcome.CORRECT for row in group) / len(group),
+                        is_informative=len({row["reward"] for row in group if row["reward"] is not None}) > 1,
+                    )
+
+    def _hand_over(self, collected: Collected) -> None:
+        """Make ready what TRL will ask for: completions, rewards, and columns that reward functions logged."""
+        self._collected = collected
+        self._ready.receipts = self.mix.receipts = [one for group in collected.chosen for one in group.receipts]
+        for column in sorted({name for group in collected.chosen for name in group.extras}):
+            values = [
+                value for group in collected.chosen for value in group.extras.get(column, [None] * self.group_size)
+            ]
+            self._log_completion_extra(column, values)
+
+    def _read_back(self, inputs: Sequence[Row], output: Mapping[str, torch.Tensor]) -> Collected:
+        """Put together what TRL has sampled by itself."""
+        texts = list(self._logs["completion"])[-len(inputs) :]
+        lengths = output["completion_mask"].sum(dim=1).tolist()
+        ids = [row[:length] for row, length in zip(output["completion_ids"].tolist(), lengths, strict=True)]
+        starts = range(0, len(inputs), self.group_size)
+        groups = [
+            Group(
+                problem=inputs[start],
+                sampled=[Sampled(ids=one, logprobs=None) for one in ids[start : start + self.group_size]],
+                texts=texts[start : start + self.group_size],
+                receipts=self.mix.receipts[start : start + self.group_size],
+                extras={},
+                round=0,
+            )
+            for start in starts
+        ]
+        return Collected(
+            groups=groups,
+            trained=list(range(len(groups))),
+            seconds=self.mix.seconds,
+            sampling_s=0.0,
+            scoring_wait_s=0.0,
+        )
 
     def is_training(self) -> bool:
         """Say whether the policy is in training mode, which an evaluation of TRL's own leaves."""
         assert self.model is not None
         return self.model.training
-
-    def _rows(self, step: int, inputs: Sequence[Mapping], output: Mapping[str, torch.Tensor]) -> list[dict]:
-        """Put together what is stored of each completion, in the order of the groups."""
-        lengths = output["completion_mask"].sum(dim=1).tolist()
-        last_ids = [
-            ids[max(0, length - 1)].item() for ids, length in zip(output["completion_ids"], lengths, strict=True)
-        ]
-        texts = list(self._logs["completion"])[-len(inputs) :]
-        rows = []
-        for place, problem in enumerate(inputs):
-            rows.append(
-                {
-                    "step": step,
-                    "group": place // self.group_size,
-                    "problem_id": problem["problem_id"],
-                    "family": problem["family"],
-                    "question": problem["question"],
-                    "target": problem["target"],
-                    "prompt": problem["prompt"],
-                    "completion": texts[place],
-                    **parts_row(self.mix.receipts[place]),
-                    "advantage": output["advantages"][place].item(),
-                    "num_tokens": int(lengths[place]),
-                    "is_truncated": last_ids[place] not in self.eos_token_ids,
-                }
-            )
-        return rows
 
     def take_logprob_gaps(self) -> dict[str, float]:
         """Give mean and 99th percentile of the step's gaps, in nats, and forget them; empty where none was measured."""
@@ -256,57 +356,3 @@ def _padded(sampled: Sequence[Sampled], like_BC: torch.Tensor) -> torch.Tensor:
     width = like_BC.shape[1]
     rows = [[*(one.logprobs or []), *[0.0] * (width - len(one.logprobs or []))] for one in sampled]
     return torch.tensor(rows, device=like_BC.device)
-
-
-def checkpoint_bytes(model: torch.nn.Module) -> int:
-    """Estimate a checkpoint: the trained parameters, AdamW's two moments in fp32, and 20 MiB for the rest."""
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return trained * 12 + 20 * 2**20
-
-
-def check_disk(folder: Path, needed: int) -> None:
-    """Refuse to start a write that the disk cannot hold.
-
-    Raises:
-        MachineError: less than `needed` bytes are free where `folder` lies.
-    """
-    place = folder
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise MachineError(
-            f"no disk space for a checkpoint in {folder}: it needs about {needed / 2**20:.0f} MiB, "
-            f"{free / 2**20:.0f} MiB are free. Free some space, or give the run another place with --out; "
-            "--resume then goes on from the last checkpoint."
-        )
-
-
-StepWatch = Callable[[Mapping[str, float | None]], None]
-"""What a run calls with each step's metrics row; the command line hands in one that draws a progress bar."""
-
-
-class StepRecorder(TrainerCallback):
-    """Appends one row a step to `metrics.jsonl` and tells whoever watches."""
-
-    def __init__(self, trainer: Trainer, watch: StepWatch) -> None:
-        self.trainer, self.watch = trainer, watch
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: object,
-    ) -> None:
-        """Take TRL's figures once a step; the call at the end brings totals, which are not a step's."""
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
-            return
-        ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
-        gaps = self.trainer.take_logprob_gaps()
-        figures = {**self.trainer.step_figures, **ours, **gaps, "seconds": logs.get("step_time")}
-        finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
-        row = {"step": state.global_step, **finite}
-        self.trainer.run.append_step(row)
-        self.watch(row)

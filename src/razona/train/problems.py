@@ -1,0 +1,53 @@
+"""Which problems a step samples: those that taught nothing last time come back later than the others."""
+
+from collections import deque
+
+MAX_PASSED_OVER = 7
+"""A problem is passed over at most this many times in a row, then it is sampled again."""
+
+
+class ProblemQueue:
+    """The problems in the order in which they are sampled, round after round.
+
+    A problem whose latest group was flat (always solved, never solved: no advantage, no gradient) is passed over in the
+    next round, after two flat groups in the next three, then in seven; a group with signal sets it back to every round.
+    So all problems return, and a policy that has changed is tried on them again. Nothing here is drawn by chance: the
+    same outcomes give the same order.
+
+    >>> queue = ProblemQueue(3)
+    >>> queue.take(2)
+    [0, 1]
+    >>> queue.note(0, pass_rate=1.0, is_informative=False)
+    >>> queue.take(3)
+    [2, 1, 2]
+    """
+
+    def __init__(self, num_problems: int) -> None:
+        self._waiting = deque(range(num_problems))
+        self._passes_left = [0] * num_problems
+        self._flat_streak = [0] * num_problems
+        self.pass_rates: dict[int, float] = {}
+        """Problem -> share of its latest group that was right."""
+
+    def take(self, count: int) -> list[int]:
+        """Give the next `count` problems; one can come twice where there are fewer."""
+        taken: list[int] = []
+        while len(taken) < count:
+            problem = self._waiting.popleft()
+            self._waiting.append(problem)
+            if self._passes_left[problem]:
+                self._passes_left[problem] -= 1
+            else:
+                taken.append(problem)
+        return taken
+
+    def note(self, problem: int, *, pass_rate: float, is_informative: bool) -> None:
+        """Remember how a problem's group ended.
+
+        Args:
+            pass_rate: share of the group that was right, 0 to 1.
+            is_informative: whether the group's rewards were not all equal.
+        """
+        self.pass_rates[problem] = pass_rate
+        self._flat_streak[problem] = 0 if is_informative else self._flat_streak[problem] + 1
+        self._passes_left[problem] = min(MAX_PASSED_OVER, 2 ** self._flat_streak[problem] - 1)

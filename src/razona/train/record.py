@@ -1,0 +1,83 @@
+"""What a run keeps of each step: its completions and its row of metrics."""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from razona.rewards.mix import parts_row
+from razona.train.collect import Collected
+
+if TYPE_CHECKING:
+    from razona.train.trainer import Trainer
+
+NAMES_OF_TRL = {
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "entropy": "entropy",
+    "kl": "kl",
+}
+"""TRL's name of a logged figure -> ours. All other figures of a step are counted from its stored rows."""
+
+
+def stored_rows(
+    collected: Collected, advantages: Sequence[float], *, step: int, process: int, ends: Collection[int]
+) -> list[dict]:
+    """Put together what is stored of each completion, in the order of the groups.
+
+    Args:
+        advantages: of the completions that are trained on.
+        process: number of the process that sampled them.
+        ends: ids that end a completion.
+    """
+    left = iter(advantages)
+    trained = set(collected.trained)
+    return [
+        {
+            "step": step,
+            "group": number,
+            "round": group.round,
+            "is_trained": number in trained,
+            "process": process,
+            **{name: group.problem[name] for name in ("problem_id", "family", "question", "target", "prompt")},
+            "completion": text,
+            **parts_row(receipt),
+            "advantage": next(left) if number in trained else None,
+            "num_tokens": len(one.ids),
+            "is_truncated": not one.ids or one.ids[-1] not in ends,
+        }
+        for number, group in enumerate(collected.groups)
+        for one, text, receipt in zip(group.sampled, group.texts, group.receipts, strict=True)
+    ]
+
+
+StepWatch = Callable[[Mapping[str, float | None]], None]
+"""What a run calls with each step's metrics row; the command line hands in one that draws a progress bar."""
+
+
+class StepRecorder(TrainerCallback):
+    """Appends one row a step to `metrics.jsonl` and tells whoever watches."""
+
+    def __init__(self, trainer: "Trainer", watch: StepWatch) -> None:
+        self.trainer, self.watch = trainer, watch
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Take TRL's figures once a step; the call at the end brings totals, which are not a step's."""
+        if not logs or "loss" not in logs or not state.is_world_process_zero:
+            return
+        ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
+        gaps = self.trainer.take_logprob_gaps()
+        figures = {**self.trainer.step_figures, **ours, **gaps, "seconds": logs.get("step_time")}
+        finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
+        row = {"step": state.global_step, **finite}
+        self.trainer.run.append_step(row)
+        self.watch(row)
