@@ -11,7 +11,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from razona.core.rundir import RunDir
 from razona.models.load import load_policy
 from razona.recipe import Recipe, load
-from razona.train.packed import ATTENTION, Row, logprobs_of_rows, pack, rows_of, shuffle_groups, unsupported_reason
+from razona.train.attention import ATTENTION
+from razona.train.packed import Row, logprobs_of_rows, pack, rows_of, shuffle_groups, unsupported_reason
 from razona.train.run import _dataset, _make_trainer
 from razona.train.trainer import Trainer
 

@@ -10,45 +10,20 @@ The idea of computing a shared prompt once: "Prefix Grouper", arXiv:2506.05433. 
 """
 
 # Shapes: B rows, P prompt tokens, C completion tokens, T packed tokens, Q distinct prompts, R rows of a bucket,
-# H query heads, K key heads, D values of a head.
+# S tokens that a row sees: its prompt's and its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import PreTrainedModel
 
-ATTENTION = "razona_shared_prompt"
-"""Name under which transformers finds `shared_prompt_attention`."""
+from razona.train.attention import ATTENTION, Bucket, Layout, Part, part_of
+
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
 """`model_type` of the models whose attention is the plain one that we lay out ourselves."""
 BUCKET_SPREAD = 1.25
 """Rows attend together while the longest is at most this many times the shortest, plus 8 tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """Completions of similar length that attend together."""
-
-    place_RC: torch.Tensor
-    """Where their tokens stand in the packed row; 0 beyond their end."""
-    is_real_RC: torch.Tensor
-    prompt_R: torch.Tensor
-    """Which of the distinct prompts each continues."""
-    mask_R1CS: torch.Tensor
-    """Which of its prompt's and its own tokens each token sees; S = prompt tokens and C."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Where the tokens of a packed row belong."""
-
-    place_QP: torch.Tensor
-    is_real_QP: torch.Tensor
-    buckets: tuple[Bucket, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,77 +51,6 @@ def unsupported_reason(model: PreTrainedModel) -> str:
     return ""
 
 
-def install(model: PreTrainedModel) -> None:
-    """Let the model's attention know packed rows; every other call runs as it would with `sdpa`."""
-    AttentionInterface.register(ATTENTION, shared_prompt_attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-    model.set_attn_implementation(ATTENTION)
-
-
-def shared_prompt_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    razona_layout: Layout | None = None,
-    **kwargs: object,
-) -> tuple[torch.Tensor, None]:
-    """Attend as the layout says; without one, call transformers' own `sdpa`.
-
-    Args:
-        query: [1, H, T, D]; `key` and `value` are [1, K, T, D].
-
-    Returns:
-        [1, T, H, D].
-    """
-    if razona_layout is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # pyright: ignore
-    scaling = kwargs.get("scaling")
-    assert scaling is None or isinstance(scaling, float)
-    query_THD, key_TKD, value_TKD = (part[0].transpose(0, 1) for part in (query, key, value))
-    is_grouped = query.shape[1] != key.shape[1]
-    out_THD = torch.zeros_like(query_THD)
-    places: list[torch.Tensor] = []
-    results: list[torch.Tensor] = []
-
-    def gather(part_THD: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-        return part_THD[place.flatten()].view(*place.shape, *part_THD.shape[1:]).transpose(1, 2)
-
-    layout = razona_layout
-    key_QKPD = value_QKPD = None
-    if layout.place_QP.shape[1]:
-        key_QKPD, value_QKPD = gather(key_TKD, layout.place_QP), gather(value_TKD, layout.place_QP)
-        attended = functional.scaled_dot_product_attention(
-            gather(query_THD, layout.place_QP),
-            key_QKPD,
-            value_QKPD,
-            is_causal=True,
-            scale=scaling,
-            enable_gqa=is_grouped,
-        )
-        places.append(layout.place_QP[layout.is_real_QP])
-        results.append(attended.transpose(1, 2)[layout.is_real_QP])
-    for bucket in layout.buckets:
-        key_RKSD, value_RKSD = gather(key_TKD, bucket.place_RC), gather(value_TKD, bucket.place_RC)
-        if key_QKPD is not None and value_QKPD is not None:
-            key_RKSD = torch.cat([key_QKPD[bucket.prompt_R], key_RKSD], dim=2)
-            value_RKSD = torch.cat([value_QKPD[bucket.prompt_R], value_RKSD], dim=2)
-        attended = functional.scaled_dot_product_attention(
-            gather(query_THD, bucket.place_RC),
-            key_RKSD,
-            value_RKSD,
-            attn_mask=bucket.mask_R1CS,
-            scale=scaling,
-            enable_gqa=is_grouped,
-        )
-        places.append(bucket.place_RC[bucket.is_real_RC])
-        results.append(attended.transpose(1, 2)[bucket.is_real_RC])
-    out_THD = out_THD.index_copy(0, torch.cat(places), torch.cat(results).to(out_THD.dtype))
-    return out_THD[None], None
-
-
 def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: torch.device) -> Packed:
     """Lay a batch out; rows with equal prompts share one. Completions must hold at least one token each."""
     distinct: dict[tuple[int, ...], int] = {}
@@ -170,11 +74,10 @@ def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]],
         labels += completion
         rows += [row] * len(completion)
         columns += range(len(completion))
-    place_QP, is_real_QP = _padded(prompt_places, device)
+    prompt_part = part_of(prompt_places, device)
     layout = Layout(
-        place_QP=place_QP,
-        is_real_QP=is_real_QP,
-        buckets=_buckets(completion_places, prompt_of, is_real_QP, device),
+        prompts=prompt_part,
+        buckets=_buckets(completion_places, prompt_of, prompt_part, device),
     )
     return Packed(
         ids_1T=torch.tensor([ids], device=device),
@@ -186,15 +89,8 @@ def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]],
     )
 
 
-def _padded(places: Sequence[range], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(map(len, places))
-    place = torch.tensor([[*one, *[0] * (longest - len(one))] for one in places], device=device, dtype=torch.long)
-    length = torch.tensor([len(one) for one in places], device=device)
-    return place.view(len(places), longest), torch.arange(longest, device=device) < length[:, None]
-
-
 def _buckets(
-    places: Sequence[range], prompt_of: Sequence[int], is_real_QP: torch.Tensor, device: torch.device
+    places: Sequence[range], prompt_of: Sequence[int], prompts: Part, device: torch.device
 ) -> tuple[Bucket, ...]:
     order = sorted(range(len(places)), key=lambda row: len(places[row]))
     buckets: list[Bucket] = []
@@ -202,14 +98,14 @@ def _buckets(
     while start < len(order):
         longest_allowed = BUCKET_SPREAD * len(places[order[start]]) + 8
         stop = next((i for i in range(start, len(order)) if len(places[order[i]]) > longest_allowed), len(order))
-        chosen = order[start:stop]
-        place_RC, is_real_RC = _padded([places[row] for row in chosen], device)
+        chosen = sorted(order[start:stop])
+        part = part_of([places[row] for row in chosen], device)
         prompt_R = torch.tensor([prompt_of[row] for row in chosen], device=device)
-        width = place_RC.shape[1]
+        width = part.place_RC.shape[1]
         own_CC = torch.ones(width, width, dtype=torch.bool, device=device).tril()
-        seen_RCP = is_real_QP[prompt_R][:, None, :].expand(-1, width, -1)
+        seen_RCP = prompts.is_real_RC[prompt_R][:, None, :].expand(-1, width, -1)
         mask_RCS = torch.cat([seen_RCP, own_CC.expand(len(chosen), -1, -1)], dim=2)
-        buckets.append(Bucket(place_RC=place_RC, is_real_RC=is_real_RC, prompt_R=prompt_R, mask_R1CS=mask_RCS[:, None]))
+        buckets.append(Bucket(part=part, prompt_R=prompt_R, mask_R1CS=mask_RCS[:, None]))
         start = stop
     return tuple(buckets)
 

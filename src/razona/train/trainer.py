@@ -19,10 +19,11 @@ from razona.core.rundir import RunDir
 from razona.core.seeds import derive_seed
 from razona.rewards import Mix, Receipt
 from razona.rollout import OnFinished, Sampled, Sampling, choose_engine, generate
+from razona.train.attention import install
 from razona.train.collect import Collected, Collector, Group, Row
 from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.metrics import step_metrics, timing_metrics
-from razona.train.packed import install, is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
+from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 from razona.train.problems import ProblemQueue
 from razona.train.record import stored_rows
 

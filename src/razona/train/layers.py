@@ -1,0 +1,235 @@
+"""Decoder layers that pass over memory less often, for the training pass of small models in fp32.
+
+The layers compute what transformers' do. A small model's step is bound by memory, not by arithmetic: each elementwise
+operation reads and writes all activations. So projections that read the same input are one product, adapters are added
+to the weights they adapt where that costs less than a product of their own, and norms, rotations and activations have
+gradients written out by hand. `modules` stay what they are: parameters, hooks and wrappers see no difference.
+"""
+
+# Shapes: T packed tokens, E hidden size, H query heads, K key heads, N = H + 2K heads of one projection, D values of
+# a head, M width of the MLP.
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+MERGE_FACTOR = 6
+"""An adapter of rank r is added to its weight (E in, E' out) where 6 r (E + E') >= E E'. Its own products cost 6 r (E +
+E') operations a token with their gradients, in thin matrices; the gradient of the sum costs 2 E E', in thick ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Adapter:
+    """What a LoRA projection adds."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+    scale: float
+
+
+def speed_up(model: PreTrainedModel) -> None:
+    """Give the model's layers forwards with fewer passes; a call that these do not cover runs as it was.
+
+    Args:
+        model: of the families that `razona.train.packed` covers, without PEFT's wrapper; its projections may hold
+            adapters.
+    """
+    for layer in model.model.layers:
+        for norm in (layer.input_layernorm, layer.post_attention_layernorm):
+            norm.forward = partial(_norm_forward, norm, norm.forward)
+        layer.mlp.forward = partial(_mlp_forward, layer.mlp, layer.mlp.forward)
+    model.model.norm.forward = partial(_norm_forward, model.model.norm, model.model.norm.forward)
+
+
+def is_plain(value: torch.Tensor) -> bool:
+    """Say whether a call is of the kind that is covered here: fp32, without autocast."""
+    return value.dtype == torch.float32 and not torch.is_autocast_enabled(value.device.type)
+
+
+def joint_weight(modules: Sequence[torch.nn.Module]) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+    """Give weight [sum of outputs, E] and bias of projections that read the same input, their adapters added.
+
+    Returns:
+        None where a module is no plain or LoRA projection in fp32, or an adapter is better left by itself.
+    """
+    weights, biases = [], []
+    for module in modules:
+        base = module.get_base_layer() if isinstance(module, LoraLinear) else module
+        if type(base) is not torch.nn.Linear or base.weight.dtype != torch.float32:
+            return None
+        adapter = _adapter_of(module) if isinstance(module, LoraLinear) else None
+        if isinstance(module, LoraLinear) and adapter is None and not _is_without_adapter(module):
+            return None
+        weight = base.weight
+        if adapter is not None:
+            rank, wide = adapter.down.shape
+            if MERGE_FACTOR * rank * (wide + weight.shape[0]) < weight.numel():
+                return None
+            weight = torch.addmm(weight, adapter.up, adapter.down, alpha=adapter.scale)
+        weights.append(weight)
+        biases.append(base.bias)
+    if any(one is None for one in biases):
+        if not all(one is None for one in biases):
+            return None
+        return torch.cat(weights), None
+    return torch.cat(weights), torch.cat(biases)
+
+
+def _is_without_adapter(module: LoraLinear) -> bool:
+    return module.merged or module.disable_adapters or not any(name in module.lora_A for name in module.active_adapters)
+
+
+def _adapter_of(module: LoraLinear) -> _Adapter | None:
+    """Give the adapter that is active; None where there is none, several, or one that is no plain LoRA."""
+    active = [name for name in module.active_adapters if name in module.lora_A]
+    if _is_without_adapter(module) or len(active) != 1 or module.lora_variant.get(active[0]) is not None:
+        return None
+    name = active[0]
+    dropout = module.lora_dropout[name]
+    has_dropout = isinstance(dropout, torch.nn.Dropout) and dropout.p > 0 and module.training
+    down, up = module.lora_A[name], module.lora_B[name]
+    if has_dropout or getattr(up, "bias", None) is not None or down.weight.dtype != torch.float32:
+        return None
+    return _Adapter(down=down.weight, up=up.weight, scale=float(module.scaling[name]))
+
+
+Forward = Callable[..., Any]
+
+
+def _norm_forward(module: torch.nn.Module, original: Forward, hidden: torch.Tensor) -> torch.Tensor:
+    weight, eps = module.weight, module.variance_epsilon
+    assert isinstance(weight, torch.Tensor) and isinstance(eps, float)
+    if not is_plain(hidden) or weight.dtype != torch.float32:
+        return original(hidden)
+    return RmsNorm.apply(hidden, weight, eps)  # pyright: ignore[reportReturnType]
+
+
+def _mlp_forward(module: Any, original: Forward, hidden: torch.Tensor) -> torch.Tensor:
+    joint = joint_weight([module.gate_proj, module.up_proj]) if is_plain(hidden) else None
+    if joint is None:
+        return original(hidden)
+    active = SwiGlu.apply(functional.linear(hidden, *joint))
+    assert isinstance(active, torch.Tensor)
+    down = joint_weight([module.down_proj])
+    return module.down_proj(active) if down is None else functional.linear(active, *down)
+
+
+class RmsNorm(torch.autograd.Function):
+    """weight * x / sqrt(mean(x^2) + eps), over the last dimension."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        """Compute the norm and keep the reciprocal root."""
+        root = _reciprocal_root(value, eps)
+        ctx.save_for_backward(value, weight, root)
+        return (value * root).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        """Give the gradients of value and weight."""
+        value, weight, root = ctx.saved_tensors
+        of_weight = None
+        if ctx.needs_input_grad[1]:
+            of_weight = _sum_to(gradient * value * root, weight)
+        return _norm_gradient(gradient * weight, value, root), of_weight, None
+
+
+def _reciprocal_root(value: torch.Tensor, eps: float) -> torch.Tensor:
+    square = torch.linalg.vecdot(value, value)[..., None]
+    return square.div_(value.shape[-1]).add_(eps).rsqrt_()
+
+
+def _norm_gradient(scaled: torch.Tensor, value: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
+    """Give root * (g - x root^2 mean(g x)), and use up `scaled`, which is g."""
+    dot = torch.linalg.vecdot(scaled, value)[..., None]
+    factor = dot.mul_(root).mul_(root).mul_(root).div_(value.shape[-1])
+    return scaled.mul_(root).addcmul_(value, factor, value=-1)
+
+
+def _sum_to(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Sum over the leading dimensions that `like` does not have."""
+    return value.flatten(0, value.dim() - like.dim() - 1).sum(0)
+
+
+class SwiGlu(torch.autograd.Function):
+    """silu(gate) * up, from [T, 2 M], gate first."""
+
+    @staticmethod
+    def forward(ctx: Any, both: torch.Tensor) -> torch.Tensor:
+        """Compute the product."""
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, dim=-1)
+        return functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """Give the gradient of both halves."""
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, dim=-1)
+        out = torch.empty_like(both)
+        of_gate, of_up = out.chunk(2, dim=-1)
+        torch.mul(functional.silu(gate), gradient, out=of_up)
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
+        return out
+
+
+class NormAndRotate(torch.autograd.Function):
+    """The norm of each query and key head, where the model has one, and the rotation by position; values stay."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        heads_TND: torch.Tensor,
+        weight_RD: torch.Tensor | None,
+        cosine_TD: torch.Tensor,
+        sine_TD: torch.Tensor,
+        eps: float,
+        num_rotated: int,
+    ) -> torch.Tensor:
+        """Give [T, N, D].
+
+        Args:
+            heads_TND: queries, keys, values.
+            weight_RD: of the norm, one row a query or key head.
+            num_rotated: R, the number of query and key heads.
+        """
+        half = heads_TND.shape[-1] // 2
+        cosine, sine = cosine_TD[:, None, :half], sine_TD[:, None, :half]
+        value = heads_TND[:, :num_rotated]
+        root = None
+        normed = value
+        if weight_RD is not None:
+            root = _reciprocal_root(value, eps)
+            normed = (value * root).mul_(weight_RD)
+        out = torch.empty_like(heads_TND)
+        one, other = normed[..., :half], normed[..., half:]
+        torch.mul(one, cosine, out=out[:, :num_rotated, :half]).addcmul_(other, sine, value=-1)
+        torch.mul(other, cosine, out=out[:, :num_rotated, half:]).addcmul_(one, sine)
+        out[:, num_rotated:] = heads_TND[:, num_rotated:]
+        ctx.save_for_backward(heads_TND if weight_RD is not None else None, weight_RD, root, cosine, sine)
+        ctx.num_rotated = num_rotated
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Give the gradients of heads and weight."""
+        heads, weight, root, cosine, sine = ctx.saved_tensors
+        num, half = ctx.num_rotated, gradient.shape[-1] // 2
+        one, other = gradient[:, :num, :half], gradient[:, :num, half:]
+        out = torch.empty_like(gradient)
+        torch.mul(one, cosine, out=out[:, :num, :half]).addcmul_(other, sine)
+        torch.mul(other, cosine, out=out[:, :num, half:]).addcmul_(one, sine, value=-1)
+        out[:, num:] = gradient[:, num:]
+        of_weight = None
+        if weight is not None:
+            value, turned = heads[:, :num], out[:, :num]
+            if ctx.needs_input_grad[1]:
+                of_weight = (turned * value * root).sum(0)
+            _norm_gradient(turned.mul_(weight), value, root)
+        return out, of_weight, None, None, None, None

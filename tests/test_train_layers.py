@@ -1,0 +1,134 @@
+"""Layers with fewer passes: outputs and gradients are those of transformers' own, and what they do not cover stays."""
+
+import copy
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from razona.train.layers import NormAndRotate, RmsNorm, SwiGlu, joint_weight, speed_up
+
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+MODELS = {
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),  # has biases
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+}
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+IDS = torch.arange(40).view(2, 20) % 61
+
+
+def made(name: str, rank: int | None, **options) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2 if parameter.dim() > 1 else 1.0)
+    if rank is None:
+        return model
+    config = LoraConfig(r=rank, target_modules=TARGETS, init_lora_weights=False, **options)
+    return get_peft_model(model, config)
+
+
+def run(model: torch.nn.Module) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    logits = model(IDS).logits
+    (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum().backward()
+    return logits.detach(), {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+
+
+def base_of(model):
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return bool((found - wanted).norm() <= 1e-5 * wanted.norm() + 1e-7)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("rank", [None, 1, 8], ids=["no adapter", "adapter apart", "adapter added"])
+def test_outputs_and_gradients_are_those_of_transformers(name, rank):
+    model = made(name, rank)
+    logits, gradients = run(model)
+    speed_up(base_of(model))
+    found, found_gradients = run(model)
+    assert close(found, logits)
+    assert set(found_gradients) == set(gradients)
+    assert [key for key in gradients if not close(found_gradients[key], gradients[key])] == []
+
+
+def test_the_adapter_is_added_only_where_that_is_cheaper():
+    thin, thick = made("qwen3", 1), made("qwen3", 8)
+    assert joint_weight([base_of(thin).model.layers[0].mlp.gate_proj]) is None
+    weight, bias = joint_weight(
+        [base_of(thick).model.layers[0].mlp.gate_proj, base_of(thick).model.layers[0].mlp.up_proj]
+    )
+    assert weight.shape == (96, 32) and bias is None
+
+
+def test_without_the_adapter_the_base_model_speaks():
+    model = made("qwen3", 8)
+    with model.disable_adapter():
+        wanted, _ = run_without_gradient(model)
+    speed_up(base_of(model))
+    with model.disable_adapter():
+        found, _ = run_without_gradient(model)
+    assert close(found, wanted)
+    assert not close(run_without_gradient(model)[0], wanted)
+
+
+def run_without_gradient(model):
+    with torch.no_grad():
+        return model(IDS).logits, None
+
+
+@pytest.mark.filterwarnings("ignore:.lora_bias=True")
+@pytest.mark.parametrize("options", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}])
+def test_adapters_of_other_kinds_are_left_to_peft(options):
+    model = made("qwen3", 8, **options)
+    model.train()
+    assert joint_weight([base_of(model).model.layers[0].mlp.gate_proj]) is None
+    torch.manual_seed(3)
+    logits, gradients = run(model)
+    speed_up(base_of(model))
+    torch.manual_seed(3)
+    found, found_gradients = run(model)
+    assert close(found, logits)
+    assert [key for key in gradients if not close(found_gradients[key], gradients[key])] == []
+
+
+def test_under_autocast_nothing_changes():
+    model = made("qwen3", 8)
+    plain = copy.deepcopy(model)
+    speed_up(base_of(model))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(run(model)[0], run(plain)[0])
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (2, 7, 12)])
+def test_the_written_gradient_of_a_norm_is_its_derivative(shape):
+    value = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(12, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v, w: RmsNorm.apply(v, w, 1e-5), (value, weight))
+
+
+def test_the_written_gradient_of_the_activation_is_its_derivative():
+    both = torch.randn(5, 12, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(SwiGlu.apply, (both,))
+
+
+@pytest.mark.parametrize("has_norm", [True, False])
+def test_the_written_gradient_of_norm_and_rotation_is_its_derivative(has_norm):
+    heads = torch.randn(5, 4, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 6, dtype=torch.float64, requires_grad=True) if has_norm else None
+    angle = torch.randn(5, 3, dtype=torch.float64).repeat(1, 2)
+    assert torch.autograd.gradcheck(
+        lambda h, w: NormAndRotate.apply(h, w, angle.cos(), angle.sin(), 1e-5, 3), (heads, weight)
+    )
