@@ -44,13 +44,13 @@ def in_own_process(
         FailedError: the function raised, or the process died.
         StoppedError: it took longer than `timeout_s`.
     """
-    context = multiprocessing.get_context(start)
-    if start == "forkserver":
-        context.set_forkserver_preload(PRELOADED)
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(PRELOADED)
+    make = server.Process if start == "forkserver" else multiprocessing.get_context("spawn").Process
     with tempfile.TemporaryDirectory(prefix="razona-bench-") as folder:
         log = Path(folder) / "log"
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(sender, log, function, arguments))
+        receiver, sender = server.Pipe(duplex=False)
+        process = make(target=_child, args=(sender, log, function, arguments))
         process.start()
         sender.close()
         try:

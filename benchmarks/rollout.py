@@ -3,39 +3,35 @@
     make bench-rollout        writes docs/results/rollout.json
 
 The demo's workload has the prompts, the policy and the end tokens of `make bench-step`; the others sample from the
-embedded base and never end early. Prompts come in groups of 8, as GRPO needs them. Only real tokens count, the end token
-included. Every measurement is a process of its own, the engines turn about; a first call of few tokens warms up. What an
-engine has to do at the least is set against what the machine can do, both from the same run (limits.py).
+embedded base and never end early. Prompts come in groups of 8, as GRPO needs them. Only real tokens count, the end
+token included. Every measurement is a process of its own, the engines turn about; a first call of few tokens warms up.
+What an engine has to do at the least is set against what the machine can do, both from the same run (limits.py).
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
+from engines import ENGINES, FP32, OURS, PLAIN, engine_of, precision_of
 from limits import copy_rate, decoding_work, matrix_rate, model_rate
 from measuring import RESULTS, FailedError, StoppedError, described, in_own_process, peak_mib, spread, use_threads
 from trainers import POLICY, job_of, make_policy
-from transformers import AutoConfig, ContinuousBatchingConfig, GenerationConfig
+from transformers import AutoConfig
 
 from razona.core.files import write_json
-from razona.models.load import EMBEDDED, Policy, embedded_folder
+from razona.models.load import EMBEDDED, embedded_folder
 from razona.recipe import load
-from razona.rollout import Sampling, generate
 from razona.rollout.engine import end_ids
 
 GROUP = 8
 WARM_UP_TOKENS = 4
 SETUP_S = 20
 """Allowance for loading and warming up, on top of `--limit`."""
-OURS = ("ours", "ours, bf16")
-PLAIN = "generate"
-FP32 = ("ours", PLAIN, "generate, static cache", "continuous batching")
-ENGINES = (*FP32, "ours, bf16", "generate, bf16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,105 +54,6 @@ def grid(options: argparse.Namespace) -> list[Workload]:
         Workload(name=f"{rows} x {tokens}", model="embedded", num_completions=rows, max_tokens=tokens, has_ends=False)
         for rows, tokens in cells
     ]
-
-
-Engine = Callable[[Sequence[Sequence[int]], int, int], list[list[int]]]
-"""Takes prompts, the token limit and a seed, and gives the ids sampled for each."""
-
-
-def our_engine(policy: Policy, ends: Sequence[int]) -> Engine:
-    """Give Razona's own."""
-    padding = policy.tokenizer.pad_token_id
-    assert isinstance(padding, int)
-
-    def run(prompts: Sequence[Sequence[int]], max_tokens: int, seed: int) -> list[list[int]]:
-        sampled = generate(
-            policy.model,
-            prompts,
-            engine="native",
-            padding=padding,
-            ends=ends,
-            sampling=Sampling(max_tokens=max_tokens),
-            seed=seed,
-        )
-        return [one.ids for one in sampled]
-
-    return run
-
-
-def settings_of(policy: Policy, ends: Sequence[int], cache: str | None, max_tokens: int) -> GenerationConfig:
-    """Give what TRL's trainer asks transformers for."""
-    return GenerationConfig(
-        max_new_tokens=max_tokens,
-        do_sample=True,
-        pad_token_id=policy.tokenizer.pad_token_id,
-        bos_token_id=policy.tokenizer.bos_token_id,
-        eos_token_id=list(ends) or None,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
-        min_p=None,
-        repetition_penalty=1.0,
-        cache_implementation=cache,
-        disable_compile=True,
-    )
-
-
-def generate_engine(policy: Policy, ends: Sequence[int], cache: str | None) -> Engine:
-    """Give transformers' `generate`, called as TRL's trainer calls it."""
-    padding = policy.tokenizer.pad_token_id
-    assert isinstance(padding, int)
-
-    def run(prompts: Sequence[Sequence[int]], max_tokens: int, seed: int) -> list[list[int]]:
-        torch.manual_seed(seed)
-        longest = max(map(len, prompts))
-        ids = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        with torch.no_grad():
-            out = policy.model.generate(
-                input_ids=ids,  # pyright: ignore[reportCallIssue]
-                attention_mask=mask,
-                generation_config=settings_of(policy, ends, cache, max_tokens),
-            )
-        return [up_to_end(row, ends) for row in out[:, longest:].tolist()]
-
-    return run
-
-
-def up_to_end(ids: list[int], ends: Sequence[int]) -> list[int]:
-    """Cut what follows the first end token."""
-    return ids[: next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))]
-
-
-def continuous_engine(policy: Policy, ends: Sequence[int]) -> Engine:
-    """Give transformers' continuous batching, called as TRL's `use_transformers_continuous_batching` calls it."""
-
-    def run(prompts: Sequence[Sequence[int]], max_tokens: int, seed: int) -> list[list[int]]:
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            outputs = policy.model.generate_batch(  # pyright: ignore[reportCallIssue]
-                [list(prompt) for prompt in prompts],
-                generation_config=settings_of(policy, ends, None, max_tokens),
-                continuous_batching_config=ContinuousBatchingConfig(max_memory_percent=0.5),
-                progress_bar=False,
-            )
-        return [output.generated_tokens for output in outputs.values()]
-
-    return run
-
-
-def precision_of(name: str) -> str:
-    """Give the precision that an engine's name says; fp32 where it says none."""
-    return "bfloat16" if name.endswith("bf16") else "float32"
-
-
-def engine_of(name: str, policy: Policy, ends: Sequence[int]) -> Engine:
-    """Give an engine by its name."""
-    if name in OURS:
-        return our_engine(policy, ends)
-    if name == "continuous batching":
-        return continuous_engine(policy, ends)
-    return generate_engine(policy, ends, "static" if name.endswith("static cache") else None)
 
 
 def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict:
@@ -349,7 +246,8 @@ def main() -> None:
     for row in [demo_row, *result["grid"]]:
         if row["ratio"] is not None:
             print(
-                f"{row['name']:10} {row['ours']} {row['engines'][row['ours']]['tokens_per_s']['median']:,.0f} tokens/s: "
+                f"{row['name']:10} {row['ours']} "
+                f"{row['engines'][row['ours']]['tokens_per_s']['median']:,.0f} tokens/s: "
                 f"{row['ratio']:.1f} times {row['fastest_of_theirs']}, {row['ratio_to_generate']:.1f} times generate"
             )
     print(f"Written: {options.json}")

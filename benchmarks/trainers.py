@@ -52,7 +52,7 @@ def make_policy() -> None:
 def policy_changes(name: str) -> list[str]:
     """Give what a measurement changes in the recipe `demo`: the policy, in a setting's precision, kept where it is."""
     changes = [f"model.name={POLICY}", "train.warmup_steps=0", "train.schedule=constant"]
-    return changes + [f"train.precision={OUR_SETTINGS[name]}"] * (name in OUR_SETTINGS)
+    return [*changes, f"train.precision={OUR_SETTINGS[name]}"] if name in OUR_SETTINGS else changes
 
 
 def fastest_trl() -> str:
