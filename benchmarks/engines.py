@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from transformers import ContinuousBatchingConfig, GenerationConfig
+from transformers import GenerationConfig
+from transformers.generation import ContinuousBatchingConfig
 
 from razona.models.load import Policy
 from razona.rollout import Sampling, generate

@@ -4,7 +4,9 @@ import hashlib
 import multiprocessing
 import os
 import resource
+import signal
 import statistics
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +44,7 @@ def in_own_process(
 
     Raises:
         FailedError: the function raised, or the process died.
-        StoppedError: it took longer than `timeout_s`.
+        StoppedError: it took longer than `timeout_s`, or than it said with `stop_in`.
     """
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
@@ -58,10 +60,15 @@ def in_own_process(
                 process.kill()
                 raise StoppedError(f"stopped after {timeout_s:.0f} s")
             figures, failure = receiver.recv()
+            if failure:
+                print(_tail(log), file=sys.stderr)
             process.join(10)  # a library's threads may keep it from ending
         except EOFError:
             process.join()
-            raise FailedError(f"the process ended with exit code {process.exitcode}: {_last_line(log)}") from None
+            if process.exitcode == -signal.SIGALRM:
+                raise StoppedError("stopped at the limit that it set itself") from None
+            print(_tail(log), file=sys.stderr)
+            raise FailedError(f"the process ended with exit code {process.exitcode}") from None
         finally:
             process.kill()
             process.join()
@@ -82,9 +89,16 @@ def _child(sender: Connection, log: Path, function: Callable[..., dict], argumen
         sender.send((None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1][:300] if lines else "it printed nothing"
+def _tail(log: Path) -> str:
+    """Give the end of what a process printed, for the person who looks for the cause."""
+    text = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
+    return "\n".join(f"    | {line[:200]}" for line in text.splitlines()[-12:])
+
+
+def stop_in(seconds: float) -> None:
+    """End this process after so many seconds, whatever its threads do; 0 takes that back."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def use_threads() -> None:

@@ -19,7 +19,17 @@ from typing import Literal
 import torch
 from engines import ENGINES, FP32, OURS, PLAIN, engine_of, precision_of
 from limits import copy_rate, decoding_work, matrix_rate, model_rate
-from measuring import RESULTS, FailedError, StoppedError, described, in_own_process, peak_mib, spread, use_threads
+from measuring import (
+    RESULTS,
+    FailedError,
+    StoppedError,
+    described,
+    in_own_process,
+    peak_mib,
+    spread,
+    stop_in,
+    use_threads,
+)
 from trainers import POLICY, job_of, make_policy
 from transformers import AutoConfig
 
@@ -30,8 +40,8 @@ from razona.rollout.engine import end_ids
 
 GROUP = 8
 WARM_UP_TOKENS = 4
-SETUP_S = 20
-"""Allowance for loading and warming up, on top of `--limit`."""
+TIMEOUT_S = 300
+"""Of a whole process; each call in it has `--limit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +67,10 @@ def grid(options: argparse.Namespace) -> list[Workload]:
 
 
 def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict:
-    """Sample `repeats` times, or until `limit_s` is over, in the process that this runs in."""
+    """Sample `repeats` times, or until half of `limit_s` is over, in the process that this runs in.
+
+    A call that takes longer than `limit_s` ends the process.
+    """
     use_threads()
     groups = -(-workload.num_completions // GROUP)
     recipe = load(
@@ -83,9 +96,11 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
     seconds, tokens, flop, traffic = [], [], [], []
     for number in range(1, repeats + 1):
         prompts = [ids for ids in asked[number * groups : (number + 1) * groups] for _ in range(GROUP)]
+        stop_in(limit_s)
         started = time.perf_counter()
         completions = engine(prompts, workload.max_tokens, number)
         seconds.append(time.perf_counter() - started)
+        stop_in(0)
         lengths = check_lengths(completions, prompts, workload, ends)
         work = decoding_work(policy.model.config, prompts, lengths, policy.model.dtype.itemsize)
         tokens.append(sum(lengths))
@@ -139,13 +154,11 @@ def run_workload(workload: Workload, engines: Sequence[str], limits: dict, optio
             if name in stopped:
                 continue
             try:
-                figures = in_own_process(
-                    measure, name, workload, options.repeats, options.limit, timeout_s=options.limit + SETUP_S
-                )
+                figures = in_own_process(measure, name, workload, options.repeats, options.limit, timeout_s=TIMEOUT_S)
             except StoppedError:
                 at_most = workload.num_completions * workload.max_tokens / options.limit
                 stopped[name] = {"stopped_after_s": options.limit, "tokens_per_s_at_most": at_most}
-                print(f"  {workload.name:10} {name:24} stopped after {options.limit:.0f} s", flush=True)
+                print(f"  {workload.name:10} {name:24} no answer in {options.limit:.0f} s", flush=True)
                 continue
             except FailedError as error:
                 stopped[name] = {"failed": str(error)}
@@ -209,7 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=2, help="of the demo's workload; the others have one")
     parser.add_argument("--repeats", type=int, default=2, help="calls measured in each process")
-    parser.add_argument("--limit", type=float, default=30, help="seconds after which a measurement is stopped")
+    parser.add_argument("--limit", type=float, default=30, help="seconds after which a call is stopped")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that the script runs")
     parser.add_argument("--json", type=Path, default=RESULTS / "rollout.json")
     options = parser.parse_args()

@@ -14,13 +14,13 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from measuring import RESULTS, FailedError, described, in_own_process, spread, use_threads
+from random_model import Shape, random_policy
 from trainers import TRL_DEFAULT, fastest_trl, job_of, make_policy, make_trainer, policy_changes, timed_steps
-from transformers import AutoModelForCausalLM, Qwen3Config
 
 from razona.core.files import write_json
-from razona.models.load import EMBEDDED, Policy, load_tokenizer
-from razona.recipe import ModelSection, load
+from razona.recipe import load
 
 OURS = "ours fp32"
 WARM_UP = 1
@@ -29,22 +29,11 @@ MICROBATCH = 64
 """The demo's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """The shape of a Qwen3 model whose heads are of 32 or 64 values."""
-
-    hidden: int
-    layers: int
-    heads: int
-    key_heads: int
-    intermediate: int
-
-
 SIZES = {  # weights without the embedding's 792 rows
-    "1 M": Size(hidden=128, layers=4, heads=4, key_heads=2, intermediate=448),
-    "10 M": Size(hidden=320, layers=8, heads=10, key_heads=2, intermediate=1024),
-    "50 M": Size(hidden=640, layers=12, heads=10, key_heads=2, intermediate=1664),
-    "300 M": Size(hidden=1024, layers=20, heads=16, key_heads=4, intermediate=4032),
+    "1 M": Shape(hidden=128, layers=4, heads=4, key_heads=2, head_size=32, intermediate=448),
+    "10 M": Shape(hidden=320, layers=8, heads=10, key_heads=2, head_size=32, intermediate=1024),
+    "50 M": Shape(hidden=640, layers=12, heads=10, key_heads=2, head_size=64, intermediate=1664),
+    "300 M": Shape(hidden=1024, layers=20, heads=16, key_heads=4, head_size=64, intermediate=4032),
 }
 
 
@@ -85,26 +74,6 @@ QUICK = (
 )
 
 
-def random_policy(size: Size) -> Policy:
-    """Give a Qwen3 model of random weights with the embedded model's tokenizer."""
-    tokenizer = load_tokenizer(ModelSection(name=EMBEDDED))
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=size.hidden,
-        intermediate_size=size.intermediate,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        num_key_value_heads=size.key_heads,
-        head_dim=32 if size.hidden < 640 else 64,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return Policy(model=AutoModelForCausalLM.from_config(config), tokenizer=tokenizer, name="random")
-
-
 def measure(name: str, row: Row) -> dict:
     """Measure a row under one setting, in the process that this runs in."""
     use_threads()
@@ -118,7 +87,9 @@ def measure(name: str, row: Row) -> dict:
         "rewards.mix=sum",
         "rewards.components=[{name: random}]",
     ]
-    policy = None if row.model == "policy" else random_policy(SIZES[row.model])
+    policy = None
+    if row.model != "policy":
+        policy = random_policy(SIZES[row.model], torch.float32, torch.device("cpu"))
     job = job_of(load("demo", changes), f"scale {name}", is_full=True, policy=policy)
     num_weights = sum(weight.numel() for weight in job.policy.model.parameters())
     figures = timed_steps(make_trainer(job, name), warm_up=WARM_UP)

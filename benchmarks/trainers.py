@@ -25,13 +25,14 @@ from razona.train.trl_config import grpo_config
 SCRATCH = ROOT / "runs" / f"bench-step-{base_hash()}"
 POLICY = SCRATCH / "policy"
 TRL_DEFAULT = "trl fp32"
+CONTINUOUS: dict[str, object] = {"use_transformers_continuous_batching": True}
 TRL_SETTINGS: dict[str, dict[str, object]] = {
     TRL_DEFAULT: {},
     "trl bf16": {"bf16": True},
     "trl fp32, microbatch 256": {"per_device_train_batch_size": 256},
     "trl bf16, microbatch 256": {"bf16": True, "per_device_train_batch_size": 256},
     "trl fp32, static cache": {"cache_implementation": "static"},
-    "trl bf16, continuous batching": {"bf16": True, "use_transformers_continuous_batching": True},
+    "trl bf16, continuous batching": {"bf16": True, **CONTINUOUS},
 }
 OUR_SETTINGS = {"ours fp32": "float32", "ours bf16": "bfloat16"}
 
@@ -94,15 +95,15 @@ def make_trainer(job: Job, name: str) -> GRPOTrainer:
     Args:
         name: one of `OUR_SETTINGS` or `TRL_SETTINGS`.
     """
-    trainer = _ours(job) if name in OUR_SETTINGS else trl_trainer(job, TRL_SETTINGS[name])
-    trainer.args.save_strategy = "no"  # pyright: ignore[reportAttributeAccessIssue]
-    return trainer
+    return our_trainer(job) if name in OUR_SETTINGS else trl_trainer(job, TRL_SETTINGS[name])
 
 
-def _ours(job: Job) -> GRPOTrainer:
+def our_trainer(job: Job) -> GRPOTrainer:
+    """Give Razona's trainer."""
     trainer = _make_trainer(job.recipe, job.policy, job.dataset, job.run, lambda row: None)
     if job.is_full:
         trainer.eos_token_ids = []
+    trainer.args.save_strategy = "no"  # pyright: ignore[reportAttributeAccessIssue]
     return trainer
 
 
@@ -110,7 +111,7 @@ def trl_trainer(job: Job, settings: dict[str, object]) -> GRPOTrainer:
     """Give TRL's own trainer with our recipe, reward and data, and the given fields of its configuration."""
     recipe = job.recipe
     args = grpo_config(recipe, job.run.checkpoints)
-    settings = dict(settings)
+    settings = {"save_strategy": "no", **settings}
     size = settings.get("per_device_train_batch_size")
     if isinstance(size, int):
         size = min(size, recipe.train.completions_per_step)
@@ -143,6 +144,15 @@ def now() -> float:
     return time.perf_counter()
 
 
+def take_gpu_peak() -> float:
+    """Give the most GiB that torch has held on the GPU since the last call; 0 without a GPU."""
+    if not torch.cuda.is_available():
+        return 0.0
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    torch.cuda.reset_peak_memory_stats()
+    return peak
+
+
 def timed_steps(trainer: GRPOTrainer, *, warm_up: int) -> dict:
     """Train, and give seconds of each step and of the sampling in it, without the first `warm_up`.
 
@@ -152,12 +162,15 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int) -> dict:
     trainer.args.learning_rate = 0.0
     steps: list[float] = []
     sampling: list[float] = []
+    gpu_peaks: dict[str, list[float]] = {"sampling": [], "training": []}
     generate: Callable = trainer._generate_single_turn
 
     def clocked(*args, **kwargs):
+        take_gpu_peak()
         started = now()
         out = generate(*args, **kwargs)
         sampling.append(now() - started)
+        gpu_peaks["sampling"].append(take_gpu_peak())
         return out
 
     trainer._generate_single_turn = clocked
@@ -168,6 +181,7 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int) -> dict:
 
         def on_step_end(self, *args, **kwargs) -> None:
             steps.append(now() - self.started)
+            gpu_peaks["training"].append(take_gpu_peak())
 
     trainer.add_callback(Clock())
     trainer.train()
@@ -184,4 +198,5 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int) -> dict:
         "mean_tokens": mean("completions/mean_length"),
         "share_flat_groups": mean("frac_reward_zero_std"),
         "peak_mib": peak_mib(),
+        "gpu_peak_gib": {part: max(values) for part, values in gpu_peaks.items()},
     }
