@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from transformers import GenerationConfig
-from transformers.generation import ContinuousBatchingConfig
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from razona.models.load import Policy
 from razona.rollout import Sampling, generate

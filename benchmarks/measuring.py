@@ -20,6 +20,9 @@ NUM_THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 PRELOADED = ["razona.train.run", "razona.evaluate", "trl.trainer.grpo_trainer"]
 """What a measurement's process finds imported: half of a short measurement would otherwise be imports."""
 
+HAS_GPU = Path("/dev/nvidiactl").exists()
+"""CUDA does not survive a fork, and asking torch would start it."""
+
 
 class FailedError(RuntimeError):
     """A measurement's process ended without figures."""
@@ -33,14 +36,13 @@ def in_own_process(
     function: Callable[..., dict],
     *arguments: object,
     timeout_s: float,
-    start: Literal["forkserver", "spawn"] = "forkserver",
+    start: Literal["forkserver", "spawn"] = "spawn" if HAS_GPU else "forkserver",
 ) -> dict:
     """Call a function in a process of its own and give what it returns.
 
     Args:
         function: a module's own, by name; `arguments` and the result can be pickled.
-        start: `forkserver` forks a server that has imported `PRELOADED` and computed nothing; `spawn` starts anew,
-            as CUDA needs it.
+        start: `forkserver` forks a server that has imported `PRELOADED` and computed nothing; `spawn` starts anew.
 
     Raises:
         FailedError: the function raised, or the process died.
