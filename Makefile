@@ -2,7 +2,8 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check types fast-tests bench bench-demo bench-step bench-verify install lock
+.PHONY: demo test check types fast-tests install lock
+.PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
 
 demo: install
 	@$(PY) -m razona demo
@@ -20,13 +21,27 @@ types: install
 fast-tests: install
 	@$(PY) -m pytest -q -m "not slow and not gpu and not network"
 
-bench: bench-verify bench-step bench-demo
+# All but bench-gpu. `make -k bench` goes on after a benchmark that missed an aim.
+bench: bench-verify bench-step bench-rollout bench-scale bench-time-to-accuracy bench-demo
 
 bench-demo: install
 	@$(PY) benchmarks/demo.py
 
 bench-step: install
 	@$(PY) benchmarks/step.py
+
+bench-rollout: install
+	@$(PY) benchmarks/rollout.py
+
+# TRL's fastest setting is read from what bench-step wrote; so in the next one.
+bench-scale: install
+	@$(PY) benchmarks/scale.py
+
+bench-time-to-accuracy: install
+	@$(PY) benchmarks/time_to_accuracy.py
+
+bench-gpu: install
+	@$(PY) benchmarks/gpu.py
 
 # math-verify is what we are compared with; nothing of ours needs it.
 bench-verify: install

@@ -1,0 +1,113 @@
+"""What samples in the benchmark of sampling: our engine, and transformers' as TRL's trainer calls them."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from transformers import GenerationConfig
+from transformers.generation.configuration_utils import ContinuousBatchingConfig
+
+from razona.models.load import Policy
+from razona.rollout import Sampling, generate
+
+OURS = ("ours", "ours, bf16")
+PLAIN = "generate"
+FP32 = ("ours", PLAIN, "generate, static cache", "continuous batching")
+ENGINES = (*FP32, "ours, bf16", "generate, bf16")
+
+Engine = Callable[[Sequence[Sequence[int]], int, int], list[list[int]]]
+"""Takes prompts, the token limit and a seed, and gives the ids sampled for each."""
+
+
+def our_engine(policy: Policy, ends: Sequence[int]) -> Engine:
+    """Give Razona's own."""
+    padding = policy.tokenizer.pad_token_id
+    assert isinstance(padding, int)
+
+    def run(prompts: Sequence[Sequence[int]], max_tokens: int, seed: int) -> list[list[int]]:
+        sampled = generate(
+            policy.model,
+            prompts,
+            engine="native",
+            padding=padding,
+            ends=ends,
+            sampling=Sampling(max_tokens=max_tokens),
+            seed=seed,
+        )
+        return [one.ids for one in sampled]
+
+    return run
+
+
+def settings_of(policy: Policy, ends: Sequence[int], cache: str | None, max_tokens: int) -> GenerationConfig:
+    """Give what TRL's trainer asks transformers for."""
+    return GenerationConfig(
+        max_new_tokens=max_tokens,
+        do_sample=True,
+        pad_token_id=policy.tokenizer.pad_token_id,
+        bos_token_id=policy.tokenizer.bos_token_id,
+        eos_token_id=list(ends) or None,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        min_p=None,
+        repetition_penalty=1.0,
+        cache_implementation=cache,
+        disable_compile=True,
+    )
+
+
+def generate_engine(policy: Policy, ends: Sequence[int], cache: str | None) -> Engine:
+    """Give transformers' `generate`, called as TRL's trainer calls it."""
+    padding = policy.tokenizer.pad_token_id
+    assert isinstance(padding, int)
+
+    def run(prompts: Sequence[Sequence[int]], max_tokens: int, seed: int) -> list[list[int]]:
+        torch.manual_seed(seed)
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        with torch.no_grad():
+            out = policy.model.generate(
+                input_ids=ids,  # pyright: ignore[reportCallIssue]
+                attention_mask=mask,
+                generation_config=settings_of(policy, ends, cache, max_tokens),
+            )
+        return [up_to_end(row, ends) for row in out[:, longest:].tolist()]
+
+    return run
+
+
+def up_to_end(ids: list[int], ends: Sequence[int]) -> list[int]:
+    """Cut what follows the first end token."""
+    return ids[: next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))]
+
+
+def continuous_engine(policy: Policy, ends: Sequence[int]) -> Engine:
+    """Give transformers' continuous batching, called as TRL's `use_transformers_continuous_batching` calls it."""
+
+    def run(prompts: Sequence[Sequence[int]], max_tokens: int, seed: int) -> list[list[int]]:
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            outputs = policy.model.generate_batch(  # pyright: ignore[reportCallIssue]
+                [list(prompt) for prompt in prompts],
+                generation_config=settings_of(policy, ends, None, max_tokens),
+                continuous_batching_config=ContinuousBatchingConfig(max_memory_percent=0.5),
+                progress_bar=False,
+            )
+        return [output.generated_tokens for output in outputs.values()]
+
+    return run
+
+
+def precision_of(name: str) -> str:
+    """Give the precision that an engine's name says; fp32 where it says none."""
+    return "bfloat16" if name.endswith("bf16") else "float32"
+
+
+def engine_of(name: str, policy: Policy, ends: Sequence[int]) -> Engine:
+    """Give an engine by its name."""
+    if name in OURS:
+        return our_engine(policy, ends)
+    if name == "continuous batching":
+        return continuous_engine(policy, ends)
+    return generate_engine(policy, ends, "static" if name.endswith("static cache") else None)

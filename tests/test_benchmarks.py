@@ -1,0 +1,73 @@
+"""The arithmetic of the benchmarks; what they measure is run by `make bench`."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from transformers import Qwen3Config
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def module(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module(name)
+
+
+def points(*pairs: tuple[float, float]) -> list[dict]:
+    return [{"seconds": seconds, "step": 5 * place, "pass_at_1": share} for place, (seconds, share) in enumerate(pairs)]
+
+
+@pytest.mark.parametrize(
+    ("curve", "level", "seconds", "step"),
+    [
+        (points((0, 0.1), (10, 0.3), (20, 0.7)), 0.5, 15, 7.5),
+        (points((0, 0.1), (10, 0.5), (20, 0.3), (30, 0.9)), 0.4, 7.5, 3.75),  # the first time counts
+        (points((0, 0.1), (10, 0.3)), 0.3, 10, 5),
+        (points((0, 0.5), (10, 0.6)), 0.4, 0, 0),  # the base is there already
+        (points((0, 0.1), (10, 0.3)), 0.4, None, None),
+    ],
+)
+def test_a_level_is_reached_where_the_straight_lines_cross_it(curve, level, seconds, step, monkeypatch):
+    crossing = module("time_to_accuracy", monkeypatch).crossing
+    assert crossing(curve, level) == (None if seconds is None else pytest.approx(seconds))
+    assert crossing(curve, level, over="step") == (None if step is None else pytest.approx(step))
+
+
+def test_least_work_of_decoding_is_counted_by_hand(monkeypatch):
+    config = Qwen3Config(
+        vocab_size=10,
+        hidden_size=4,
+        intermediate_size=6,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=3,
+    )
+    work = module("limits", monkeypatch).decoding_work(config, [[1, 2, 3], [1, 2, 3]], [1, 3], value_bytes=2)
+    layer = 4 * (2 + 1 + 1) * 3 + 2 * 3 * 4 + 4 * 2 * 6 + 6 * 4  # q, k, v; output; gate and up; down
+    read = 3 + 0 + 2  # the prompt once, and each completion but its last token
+    seen = (1 + 2 + 3) + (4 + 5)
+    assert work.flop == 2 * (2 * layer * read + 4 * 10 * (1 + 2)) + 4 * 2 * 2 * 3 * seen
+    assert work.bytes == 2 * (3 * (2 * layer + 4 * 10) + 2 * 2 * 1 * 3 * (4 + 5))
+
+
+@pytest.mark.parametrize(("ids", "kept"), [([5, 0, 7], [5, 0]), ([5, 6], [5, 6]), ([0, 0], [0])])
+def test_tokens_behind_the_first_end_do_not_count(ids, kept, monkeypatch):
+    assert module("engines", monkeypatch).up_to_end(ids, [0]) == kept
+
+
+def test_ours_is_compared_with_the_fastest_of_theirs(monkeypatch):
+    speeds = {"ours": 30.0, "ours, bf16": 40.0, "generate": 10.0, "generate, static cache": 20.0}
+    table = {name: {"tokens_per_s": {"median": speed}} for name, speed in speeds.items()}
+    table["continuous batching"] = {"failed": "not here"}
+    found = module("rollout", monkeypatch).ratios(table)
+    assert found == {
+        "ours": "ours, bf16",
+        "fastest_of_theirs": "generate, static cache",
+        "ratio": 2.0,
+        "ratio_to_generate": 4.0,
+    }
