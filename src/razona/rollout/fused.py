@@ -55,8 +55,8 @@ class Layer:
 
     input_norm: torch.Tensor
     qkv: Project
-    query_norm: torch.Tensor | None
-    key_norm: torch.Tensor | None
+    head_norm: torch.Tensor | None
+    """One row of weights for each query head, then for each key head, [H + K, D]."""
     output: Project
     mlp_norm: torch.Tensor
     gate_up: Project
@@ -100,8 +100,7 @@ class FusedLayers:
             Layer(
                 input_norm=layer.input_layernorm.weight,
                 qkv=project([layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj]),
-                query_norm=_weight_of(layer.self_attn, "q_norm"),
-                key_norm=_weight_of(layer.self_attn, "k_norm"),
+                head_norm=_head_norm(layer.self_attn, config.num_attention_heads, config.num_key_value_heads),
                 output=project([layer.self_attn.o_proj]),
                 mlp_norm=layer.post_attention_layernorm.weight,
                 gate_up=project([layer.mlp.gate_proj, layer.mlp.up_proj]),
@@ -135,39 +134,38 @@ class FusedLayers:
 
     def attention_inputs(
         self, layer: Layer, hidden_BTE: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Give rotated queries [B, T, H, D], rotated keys and values [B, T, K, D].
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give rotated queries [B, T, H, D], and rotated keys with the values after them [B, T, 2 K, D].
 
         Args:
             cosine: broadcastable to [B, T, 1, D], like `sine`.
         """
-        mixed = layer.qkv(self.norm(hidden_BTE, layer.input_norm).to(self.dtype))
-        sizes = [count * self.head_size for count in (self.num_heads, self.num_key_heads, self.num_key_heads)]
-        query, key, value = (part.unflatten(-1, (-1, self.head_size)) for part in mixed.split(sizes, dim=-1))
-        if layer.query_norm is not None and layer.key_norm is not None:
-            query, key = self.norm(query, layer.query_norm), self.norm(key, layer.key_norm)
-        rotated = [(part * cosine + _turned(part) * sine).to(self.dtype) for part in (query, key)]
-        return rotated[0], rotated[1], value
+        heads = layer.qkv(self.norm(hidden_BTE, layer.input_norm).to(self.dtype)).unflatten(-1, (-1, self.head_size))
+        num_rotated = self.num_heads + self.num_key_heads
+        turned = heads[..., :num_rotated, :]
+        if layer.head_norm is not None:
+            turned = functional.rms_norm(turned.float(), (self.head_size,), None, self.eps).mul_(layer.head_norm)
+        one, other = turned.chunk(2, dim=-1)
+        rotated = torch.mul(turned, cosine).addcmul_(torch.cat([-other, one], dim=-1), sine).to(self.dtype)
+        heads = torch.cat([rotated[..., self.num_heads :, :], heads[..., num_rotated:, :]], dim=-2)
+        return rotated[..., : self.num_heads, :], heads
 
     def after_attention(self, layer: Layer, hidden_BTE: torch.Tensor, attended_BTE: torch.Tensor) -> torch.Tensor:
         """Give the layer's output from its input and what its heads attended to."""
         hidden_BTE = hidden_BTE + layer.output(attended_BTE)
         gate, up = layer.gate_up(self.norm(hidden_BTE, layer.mlp_norm).to(self.dtype)).chunk(2, dim=-1)
-        return hidden_BTE + layer.down(functional.silu(gate) * up)
+        return hidden_BTE.add_(layer.down(functional.silu(gate).mul_(up)))
 
     def logits(self, hidden_BE: torch.Tensor) -> torch.Tensor:
         """Give fp32 logits, [B, V]."""
         return (self.norm(hidden_BE, self.final_norm).to(self.dtype) @ self.head.T).float()
 
 
-def _turned(value: torch.Tensor) -> torch.Tensor:
-    one, other = value.chunk(2, dim=-1)
-    return torch.cat([-other, one], dim=-1)
-
-
-def _weight_of(module: torch.nn.Module, name: str) -> torch.Tensor | None:
-    part = getattr(module, name, None)
-    return None if part is None else part.weight
+def _head_norm(attention: Any, num_heads: int, num_key_heads: int) -> torch.Tensor | None:
+    if getattr(attention, "q_norm", None) is None:
+        return None
+    weights = [attention.q_norm.weight.expand(num_heads, -1), attention.k_norm.weight.expand(num_key_heads, -1)]
+    return torch.cat(weights).float()
 
 
 def _fused(dtype: torch.dtype) -> Callable[[Sequence[torch.nn.Module]], Project]:

@@ -49,9 +49,8 @@ OnFinished = Callable[[list[int], list[list[int]]], None]
 class _Slots:
     """The running rows; every tensor has one entry a slot."""
 
-    keys: list[torch.Tensor]
-    """One a layer, [S, K, T, D]."""
-    values: list[torch.Tensor]
+    cache: list[torch.Tensor]
+    """Keys, then values, one tensor a layer, [S, 2 K, T, D]."""
     row_S: torch.Tensor
     length_S: torch.Tensor
     """Tokens in the cache."""
@@ -61,15 +60,13 @@ class _Slots:
 
     def keep(self, index: torch.Tensor) -> None:
         """Cut to the given slots."""
-        self.keys = [part[index] for part in self.keys]
-        self.values = [part[index] for part in self.values]
+        self.cache = [part[index] for part in self.cache]
         self.row_S, self.length_S, self.made_S = self.row_S[index], self.length_S[index], self.made_S[index]
         self.logits_SV = self.logits_SV[index]
 
     def add(self, other: "_Slots") -> None:
         """Append the slots of another batch."""
-        self.keys = [torch.cat(pair) for pair in zip(self.keys, other.keys, strict=True)]
-        self.values = [torch.cat(pair) for pair in zip(self.values, other.values, strict=True)]
+        self.cache = [torch.cat(pair) for pair in zip(self.cache, other.cache, strict=True)]
         self.row_S = torch.cat([self.row_S, other.row_S])
         self.length_S = torch.cat([self.length_S, other.length_S])
         self.made_S = torch.cat([self.made_S, other.made_S])
@@ -192,8 +189,7 @@ def _prefill(
     ]
     prompt_of_S = torch.tensor([place[tuple(prompts[row])] for row in rows], device=layers.device)
     return _Slots(
-        keys=[torch.cat([one.keys[number] for one in read])[prompt_of_S] for number in range(len(layers.layers))],
-        values=[torch.cat([one.values[number] for one in read])[prompt_of_S] for number in range(len(layers.layers))],
+        cache=[torch.cat([one.cache[number] for one in read])[prompt_of_S] for number in range(len(layers.layers))],
         row_S=torch.tensor(list(rows), device=layers.device),
         length_S=torch.tensor([len(prompts[row]) for row in rows], device=layers.device),
         made_S=torch.zeros(len(rows), dtype=torch.long, device=layers.device),
@@ -208,22 +204,18 @@ def _read_prompts(layers: FusedLayers, prompts: Sequence[Sequence[int]], capacit
     length_Q = torch.tensor([len(ids) for ids in prompts], device=layers.device)
     cosine, sine = (table[None, :longest, None, :] for table in angles)
     hidden_QPE = layers.embedding[ids_QP].float()
-    keys: list[torch.Tensor] = []
-    values: list[torch.Tensor] = []
+    cache: list[torch.Tensor] = []
     for layer in layers.layers:
-        query, key, value = layers.attention_inputs(layer, hidden_QPE, cosine, sine)
-        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        query, keys_values = (part.transpose(1, 2) for part in layers.attention_inputs(layer, hidden_QPE, cosine, sine))
+        key, value = keys_values.chunk(2, dim=1)
         attended = functional.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=layers.scaling, enable_gqa=layers.num_heads != layers.num_key_heads
         )
         hidden_QPE = layers.after_attention(layer, hidden_QPE, attended.transpose(1, 2).flatten(2))
-        keys.append(functional.pad(key, (0, 0, 0, capacity - longest)))
-        values.append(functional.pad(value, (0, 0, 0, capacity - longest)))
+        cache.append(functional.pad(keys_values, (0, 0, 0, capacity - longest)))
     last_QE = hidden_QPE[torch.arange(len(prompts), device=layers.device), length_Q - 1]
     nothing = torch.zeros_like(length_Q)
-    return _Slots(
-        keys=keys, values=values, row_S=nothing, length_S=length_Q, made_S=nothing, logits_SV=layers.logits(last_QE)
-    )
+    return _Slots(cache=cache, row_S=nothing, length_S=length_Q, made_S=nothing, logits_SV=layers.logits(last_QE))
 
 
 def _forward_one(layers: FusedLayers, slots: _Slots, next_S: torch.Tensor, angles: Angles) -> None:
@@ -236,13 +228,13 @@ def _forward_one(layers: FusedLayers, slots: _Slots, next_S: torch.Tensor, angle
     hidden_S1E = layers.embedding[next_S][:, None].float()
     repeat = layers.num_heads // layers.num_key_heads
     for number, layer in enumerate(layers.layers):
-        query, key, value = layers.attention_inputs(layer, hidden_S1E, cosine, sine)
-        slots.keys[number][slot_S, :, slots.length_S] = key[:, 0]
-        slots.values[number][slot_S, :, slots.length_S] = value[:, 0]
+        query, keys_values = layers.attention_inputs(layer, hidden_S1E, cosine, sine)
+        slots.cache[number][slot_S, :, slots.length_S] = keys_values[:, 0]
+        key, value = slots.cache[number][:, :, :reach].chunk(2, dim=1)
         attended = functional.scaled_dot_product_attention(  # the heads that share a key are its queries
             query.view(count, layers.num_key_heads, repeat, layers.head_size),
-            slots.keys[number][:, :, :reach],
-            slots.values[number][:, :, :reach],
+            key,
+            value,
             attn_mask=mask_S11T,
             scale=layers.scaling,
         )
