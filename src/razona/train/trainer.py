@@ -23,6 +23,7 @@ from razona.rewards.mix import parts_row
 from razona.rollout import Sampled, Sampling, choose_engine, generate
 from razona.train.metrics import step_metrics
 from razona.train.packed import install, is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
+from razona.train.processes import gather_rows, gather_values
 
 NAMES_OF_TRL = {
     "loss": "loss",
@@ -187,9 +188,10 @@ class Trainer(GRPOTrainer):
         flat = flat_rows([receipt.reward.total for receipt in self.mix.receipts], self.group_size)
         output["advantages"][flat.to(output["advantages"].device)] = 0.0
         step = self.state.global_step + 1
-        rows = self._rows(step, inputs, output)
-        write_jsonl(self.run.completions(step), rows)
-        self.step_figures = step_metrics(rows, self.group_size, self.mix.tags)
+        rows = gather_rows(self._rows(step, inputs, output), self.group_size)
+        if self.accelerator.is_main_process:
+            write_jsonl(self.run.completions(step), rows)
+            self.step_figures = step_metrics(rows, self.group_size, self.mix.tags)
         return output
 
     def is_training(self) -> bool:
@@ -198,12 +200,13 @@ class Trainer(GRPOTrainer):
         return self.model.training
 
     def _rows(self, step: int, inputs: Sequence[Mapping], output: Mapping[str, torch.Tensor]) -> list[dict]:
-        """Put together what is stored of each completion, in the order of the groups."""
+        """Put together what is stored of each of this process's completions, in the order of the groups."""
         lengths = output["completion_mask"].sum(dim=1).tolist()
         last_ids = [
             ids[max(0, length - 1)].item() for ids, length in zip(output["completion_ids"], lengths, strict=True)
         ]
-        texts = list(self._logs["completion"])[-len(inputs) :]
+        first = len(inputs) * (self.accelerator.process_index - self.accelerator.num_processes)
+        texts = list(self._logs["completion"])[first:][: len(inputs)]  # TRL keeps those of all processes
         rows = []
         for place, problem in enumerate(inputs):
             rows.append(
@@ -225,8 +228,11 @@ class Trainer(GRPOTrainer):
         return rows
 
     def take_logprob_gaps(self) -> dict[str, float]:
-        """Give mean and 99th percentile of the step's gaps, in nats, and forget them; empty where none was measured."""
-        gaps = torch.cat(self.logprob_gaps) if self.logprob_gaps else torch.empty(0)
+        """Give mean and 99th percentile of the step's gaps over all processes, in nats, and forget them.
+
+        Empty where none was measured. Every process must call it.
+        """
+        gaps = gather_values(torch.cat(self.logprob_gaps) if self.logprob_gaps else torch.empty(0))
         self.logprob_gaps = []
         if not len(gaps):
             return {}
@@ -301,10 +307,12 @@ class StepRecorder(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Take TRL's figures once a step; the call at the end brings totals, which are not a step's."""
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
+        if not logs or "loss" not in logs:
+            return
+        gaps = self.trainer.take_logprob_gaps()
+        if not state.is_world_process_zero:
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
-        gaps = self.trainer.take_logprob_gaps()
         figures = {**self.trainer.step_figures, **ours, **gaps, "seconds": logs.get("step_time")}
         finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
         row = {"step": state.global_step, **finite}
