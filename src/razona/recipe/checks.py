@@ -90,9 +90,9 @@ def check_num_processes(num_processes: int, group_size: int, microbatch_size: in
     fitting = _nearest_divisors(completions_per_step // unit, num_processes, smallest=1)
     raise RecipeError(
         f"train.completions_per_step = {completions_per_step} over {num_processes} processes is {share:g} for each; "
-        f"expected a multiple of rollout.group_size = {group_size} and of train.microbatch_size = {microbatch_size}, so "
-        "that each process has whole groups and whole microbatches. "
-        f"Set {', or '.join(ways)}, or start {' or '.join(map(str, fitting))} processes."
+        f"expected a multiple of rollout.group_size = {group_size} and of train.microbatch_size = {microbatch_size}: "
+        "a process takes whole groups and whole microbatches. "
+        f"Set {', or '.join(ways)}, or the number of processes to one of {fitting}."
     )
 
 
