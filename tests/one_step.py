@@ -30,7 +30,7 @@ from razona.rewards import Mix
 from razona.train import packed
 from razona.train import run as run_module
 from razona.train import trainer as trainer_module
-from razona.train.processes import joined
+from razona.train.processes import join_processes, leave_processes
 from razona.train.trl_config import grpo_config
 
 GROUP_SIZE = 4
@@ -226,12 +226,13 @@ def patched(case: Case, computed_rows: list[int]) -> Iterator[None]:
 
 def main(model: Path, folder: Path) -> None:
     found = {}
-    with joined():
-        for case in CASES:
-            found[case.name] = {
-                side: asdict(take_step(case, model, folder / case.name / side, is_ours=side == "ours"))
-                for side in ("ours", "theirs")
-            }
+    join_processes()
+    for case in CASES:
+        found[case.name] = {
+            side: asdict(take_step(case, model, folder / case.name / side, is_ours=side == "ours"))
+            for side in ("ours", "theirs")
+        }
+    leave_processes()
     torch.save(found, folder / f"{process_index()}.pt")
 
 

@@ -24,7 +24,7 @@ from razona.models.load import load_policy
 from razona.recipe import load
 from razona.recipe.checks import check_num_processes
 from razona.train import train
-from razona.train.processes import in_main_process, joined, reward_seed, stop_together
+from razona.train.processes import in_main_process, join_processes, leave_processes, reward_seed, stop_together
 from razona.train.run import _dataset
 
 TOLERANCE = 1e-5
@@ -33,12 +33,23 @@ SHARE = 8
 
 
 def launch(*program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a Python program in two processes, as torchrun does."""
+    """Run a Python program in two processes, as torchrun does, and leave none of them behind."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=environment, timeout=400, check=False
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    try:
+        said = running.communicate(timeout=300)
+    finally:
+        if running.returncode is None:
+            running.terminate()  # torchrun then ends its processes, which a kill would leave to themselves
+            running.communicate()
+    return subprocess.CompletedProcess(command, running.returncode, *said)
 
 
 def small_run(folder: Path, model: Path) -> list[str]:
@@ -327,9 +338,11 @@ def test_the_main_process_keeps_its_seed_of_rewards_and_every_other_has_its_own(
 
 
 def test_in_one_process_an_error_stays_what_it_was():
-    with pytest.raises(KeyError, match="mine"), joined(), stop_together():
+    join_processes()
+    with pytest.raises(KeyError, match="mine"), stop_together():
         raise KeyError("mine")
     assert in_main_process(lambda: 5) == 5
+    leave_processes()
 
 
 def test_a_run_that_goes_on_in_another_number_of_processes_says_so(random_model: Path, tmp_path: Path, capsys):

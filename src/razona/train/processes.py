@@ -27,23 +27,22 @@ SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpee
 Made = TypeVar("Made")
 
 
-@contextmanager
-def joined() -> Iterator[None]:
-    """Join the other processes of the run, and part from them at the end; in a run of one process, do nothing.
+def join_processes() -> None:
+    """Join the other processes of the run; where there are none, or they are joined already, do nothing.
 
     Raises:
         MachineError: the launch does not say which process this is, or wants the model sharded.
     """
     if num_processes() == 1:
-        yield
         return
     _check_launch()
-    is_ours = not torch.distributed.is_initialized()
     PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
-    yield
-    if is_ours:  # after an error the process ends, and those that wait for it notice
+
+
+def leave_processes() -> None:
+    """Part from the other processes, for good: they cannot join again."""
+    if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-        PartialState._reset_state()
 
 
 def _check_launch() -> None:

@@ -27,7 +27,7 @@ from razona.recipe.checks import check_num_processes
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.packed import unsupported_reason
-from razona.train.processes import in_main_process, joined, reward_seed, stop_together
+from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
 from razona.train.trainer import Engine, StepRecorder, StepWatch, Trainer, check_disk, checkpoint_bytes
 from razona.train.trl_config import grpo_config
 
@@ -73,7 +73,8 @@ def train(
     """
     rollout, section, run = recipe.rollout, recipe.train, RunDir(out)
     check_num_processes(num_processes(), rollout.group_size, section.microbatch_size, section.completions_per_step)
-    with joined(), ExitStack() as held:
+    join_processes()
+    with ExitStack() as held:
 
         def take_folder() -> None:
             held.enter_context(run.lock())
@@ -129,8 +130,8 @@ def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
         raise RunFolderError(
             f"{run.root} already holds a run. Go on with it (--resume), remove it, or give another folder with --out."
         )
-    write_text(run.recipe, text)
     write_json(run.environment, describe_environment({"train": recipe.train.seed}))
+    write_text(run.recipe, text)  # last: where a recipe lies, the rest of the description does too
 
 
 def _note_other_processes(run: RunDir) -> None:
