@@ -115,14 +115,15 @@ def texts_of_step(targets: list[str], flat_groups: tuple[int, ...]) -> list[str]
         target, lines = targets[place // GROUP_SIZE], rng.randrange(1, 5)
         is_right = place // GROUP_SIZE not in flat_groups and place % 2 == 0
         working = " ".join(f"{rng.randrange(100)} + {rng.randrange(100)} = {rng.randrange(200)}." for _ in range(lines))
-        texts.append(f"{working}<end_working_out><SOLUTION>{target if is_right else target + '0'}</SOLUTION>")
+        texts.append(f"{working}<end_working_out><SOLUTION>{target if is_right else target + '1'}</SOLUTION>")
     return texts
 
 
 def ids_of_step(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Give their tokens; the last of each group is cut off before its end."""
     end = tokenizer.eos_token_id
-    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    assert isinstance(end, int)
+    ids = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
     return [one if place % GROUP_SIZE == GROUP_SIZE - 1 else [*one, end] for place, one in enumerate(ids)]
 
 
@@ -131,8 +132,10 @@ def of_this_process(rows: list) -> list:
     return rows[process_index() * size : (process_index() + 1) * size]
 
 
-def with_old_logprobs(scored: dict) -> dict:
-    """Say that the completions were sampled by another policy, whose log-probs are drawn around the random model's."""
+def with_old_logprobs(scored: dict, case: Case) -> dict:
+    """Say, where the case wants it, that another policy sampled: its log-probs are drawn around the random model's."""
+    if not case.is_clipped:
+        return scored
     generator = torch.Generator().manual_seed(process_index())
     noise_BC = torch.randn(scored["completion_ids"].shape, generator=generator)
     return {**scored, "old_per_token_logps": -6.6 + 0.8 * noise_BC}
@@ -159,24 +162,22 @@ def take_step(case: Case, model: Path, folder: Path, *, is_ours: bool) -> Step:
     policy = load_policy(recipe.model)
     dataset = run_module._dataset(recipe, policy, run)
     trainer = (_ours if is_ours else _theirs)(case, recipe, policy, dataset, run)
+    assert trainer.model is not None
     with torch.no_grad():  # an adapter that does something, the same for both
         generator = torch.Generator().manual_seed(0)
         for name, parameter in trainer.model.named_parameters():
             if "lora_" in name:
                 parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
     ids = ids_of_step(policy.tokenizer, texts_of_step(dataset["target"][:], case.flat_groups))
-    trainer._tokenize_prompts = lambda prompts: (
-        trainer._tokenizer(prompts, add_special_tokens=False)["input_ids"],
-        None,
-        {},
-    )
-    trainer._generate_single_turn = lambda *given: (of_this_process(ids), None)
-    if case.is_clipped:
-        score = trainer._generate_and_score_completions
-        trainer._generate_and_score_completions = lambda inputs: with_old_logprobs(score(inputs))
+    score = trainer._generate_and_score_completions
+    given = {
+        "_tokenize_prompts": lambda texts: ([policy.tokenizer.encode(text) for text in texts], None, {}),
+        "_generate_single_turn": lambda *prompts: (of_this_process(ids), None),
+        "_generate_and_score_completions": lambda inputs: with_old_logprobs(score(inputs), case),
+    }
     catch, computed_rows = Catch(), []
     trainer.add_callback(catch)
-    with patched(case, computed_rows):
+    with patch.multiple(trainer, **given), patched(case, computed_rows):
         trainer.train()
     return Step(loss=trainer.state.log_history[0]["loss"], gradient=catch.gradient, computed_rows=computed_rows)
 
@@ -187,6 +188,7 @@ def _ours(case: Case, recipe: Recipe, policy: Policy, dataset: Dataset, run: Run
 
 
 def _theirs(case: Case, recipe: Recipe, policy: Policy, dataset: Dataset, run: RunDir) -> GRPOTrainer:
+    assert recipe.lora is not None
     return GRPOTrainer(
         model=policy.model,
         reward_funcs=Mix.of(recipe.rewards, tags_of(recipe.prompt)),
@@ -200,7 +202,7 @@ def _theirs(case: Case, recipe: Recipe, policy: Policy, dataset: Dataset, run: R
 def config_of(case: Case, recipe: Recipe, output_dir: Path, *, num_processes: int) -> GRPOConfig:
     args = grpo_config(recipe, output_dir, num_processes=num_processes)
     args.save_strategy = "no"
-    args.gradient_checkpointing = case.has_checkpointing
+    args.gradient_checkpointing = args.activation_checkpointing = case.has_checkpointing
     return args
 
 
@@ -212,10 +214,10 @@ def patched(case: Case, computed_rows: list[int]) -> Iterator[None]:
     """
     pack = packed.pack
 
-    def counting_pack(prompts: list, *rest: object) -> packed.Packed:
+    def counting_pack(prompts: list, completions: list, device: torch.device) -> packed.Packed:
         if torch.is_grad_enabled():
             computed_rows.append(len(prompts))
-        return pack(prompts, *rest)
+        return pack(prompts, completions, device)
 
     with patch.object(packed, "pack", counting_pack), ExitStack() as unshuffled:
         if case.loss == "bnpo":

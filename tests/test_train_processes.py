@@ -44,12 +44,12 @@ def launch(*program: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        said = running.communicate(timeout=300)
+        stdout, stderr = running.communicate(timeout=300)
     finally:
-        if running.returncode is None:
+        if running.poll() is None:
             running.terminate()  # torchrun then ends its processes, which a kill would leave to themselves
             running.communicate()
-    return subprocess.CompletedProcess(command, running.returncode, *said)
+    return subprocess.CompletedProcess(command, running.wait(), stdout, stderr)
 
 
 def small_run(folder: Path, model: Path) -> list[str]:
