@@ -1,4 +1,4 @@
-"""Prompts worth sampling: the queue of problems, rounds of sampling, what is stored, and going on where a run stopped."""
+"""Prompts worth sampling: the queue of problems, rounds of sampling, what is stored, and going on after a stop."""
 
 from collections import Counter
 from pathlib import Path

@@ -9,6 +9,7 @@ import typer
 from razona import __version__
 from razona.cli import base, demo, redteam, report, tasks, train, verify
 from razona.core.errors import RazonaError
+from razona.core.launch import is_main_process, num_processes, process_index, refuse_several_processes
 
 app = typer.Typer(
     name="razona",
@@ -28,10 +29,14 @@ app.add_typer(base.app, name="base")
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+def _root(
+    context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and leave.")
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand not in (None, "train"):
+        refuse_several_processes(f"razona {context.invoked_subcommand}")
 
 
 def main() -> None:
@@ -45,10 +50,14 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # TRL still uses two names that transformers renames; nothing the person could do about it.
     warnings.filterwarnings("ignore", message=r".*gradient_checkpointing. is deprecated", category=FutureWarning)
+    if not is_main_process():  # which has the same warnings
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app()
     except RazonaError as error:
-        print(f"razona: {error}", file=sys.stderr)
+        who = "razona" if is_main_process() else f"razona (process {process_index()} of {num_processes()})"
+        print(f"{who}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         print(f"razona: the system refused: {error}", file=sys.stderr)

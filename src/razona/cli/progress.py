@@ -25,10 +25,10 @@ PLAIN_WIDTH = 116
 """Columns where the output is not a terminal: the comparison's table fits."""
 
 
-def make_console(*, to_stderr: bool) -> Console:
-    """Give the console that the verbs print on."""
-    console = Console(stderr=to_stderr)
-    return console if console.is_terminal else Console(stderr=to_stderr, width=PLAIN_WIDTH)
+def make_console(*, to_stderr: bool, is_quiet: bool = False) -> Console:
+    """Give the console that the verbs print on; a quiet one shows nothing."""
+    console = Console(stderr=to_stderr, quiet=is_quiet)
+    return console if console.is_terminal else Console(stderr=to_stderr, quiet=is_quiet, width=PLAIN_WIDTH)
 
 
 def describe_step(row: Mapping[str, float | None]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from razona.cli.options import JsonOption, OutOption, ResumeOption, SetOption
+from razona.core.launch import is_main_process
 
 
 def train_command(
@@ -24,10 +25,14 @@ def train_command(
     from razona.cli.progress import RichWatcher, make_console
     from razona.report import write_page
     from razona.train import train
+    from razona.train.processes import leave_processes
 
-    console = make_console(to_stderr=as_json)
+    console = make_console(to_stderr=as_json, is_quiet=not is_main_process())
     with RichWatcher(console).training(recipe.train.steps) as on_step:
         result = train(recipe, folder, resume=resume, watch=on_step)
+    leave_processes()
+    if not is_main_process():
+        return
     page = write_page(result.run)
     if as_json:
         figures = {

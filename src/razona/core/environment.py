@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from razona.core.launch import num_processes
+
 PACKAGES = ("razona", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy")
 
 
 def describe_environment(seeds: Mapping[str, int]) -> dict[str, object]:
-    """Give versions, hardware, git commit and seeds, as `environment.json` holds them."""
+    """Give versions, hardware, processes, git commit and seeds, as `environment.json` holds them."""
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "hardware": describe_hardware(),
+        "processes": num_processes(),
         "git_commit": _git_commit(),
         "seeds": dict(seeds),
     }

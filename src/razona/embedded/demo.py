@@ -10,6 +10,7 @@ from pathlib import Path
 from razona.core.environment import describe_hardware
 from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json
+from razona.core.launch import refuse_several_processes
 from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.data.source import TASKS
@@ -74,7 +75,9 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
 
     Raises:
         RecipeError: the recipe's problems are not generated ones, so none is known to be held out.
+        MachineError: it is one of several processes.
     """
+    refuse_several_processes("razona demo")
     if recipe.data.source != TASKS:
         raise RecipeError(
             f"data.source = {recipe.data.source}: the demo measures on generated problems, so it needs "

@@ -1,5 +1,6 @@
 """What must fit together in a recipe: one small function a rule, each with the numbers and the way out."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -73,6 +74,25 @@ def check_microbatch_size(microbatch_size: int, completions_per_step: int) -> No
         f"train.microbatch_size = {microbatch_size} does not divide train.completions_per_step = "
         f"{completions_per_step}, so the last backward pass of a step would be short. Set train.microbatch_size "
         f"to one of {_nearest_divisors(completions_per_step, microbatch_size, smallest=1)}."
+    )
+
+
+def check_num_processes(num_processes: int, group_size: int, microbatch_size: int, completions_per_step: int) -> None:
+    """Refuse processes that could not each take the same whole groups and whole microbatches of a step."""
+    unit = math.lcm(group_size, microbatch_size)
+    if completions_per_step % (num_processes * unit) == 0:
+        return
+    share = completions_per_step / num_processes
+    ways = [f"train.completions_per_step to {num_processes * unit * max(1, round(share / unit))}"]
+    if completions_per_step % (num_processes * group_size) == 0:
+        sizes = _nearest_divisors(completions_per_step // num_processes, microbatch_size, smallest=1)
+        ways.insert(0, f"train.microbatch_size to one of {sizes}")
+    fitting = _nearest_divisors(completions_per_step // unit, num_processes, smallest=1)
+    raise RecipeError(
+        f"train.completions_per_step = {completions_per_step} over {num_processes} processes is {share:g} for each; "
+        f"expected a multiple of rollout.group_size = {group_size} and of train.microbatch_size = {microbatch_size}: "
+        "a process takes whole groups and whole microbatches. "
+        f"Set {', or '.join(ways)}, or the number of processes to one of {fitting}."
     )
 
 

@@ -221,7 +221,7 @@ class TrainSection(Section):
     steps: int = Field(default=50, ge=1)
     """Optimizer updates. 50 is our demo."""
     completions_per_step: int = Field(default=256, ge=2)
-    """Completions of one update over all processes, a multiple of `rollout.group_size`. 256 is our demo: 32 groups
+    """Completions of one update over all processes, which each take as many whole groups. 256 is our demo: 32 groups
     of 8."""
     sampling: Literal["uniform", "informative"] = "uniform"
     """Which problems a step samples. `uniform`: one after the other. `informative`: groups whose rewards are all equal
@@ -231,8 +231,8 @@ class TrainSection(Section):
     """With `informative`: how often a step samples at most, each round for the groups that are still missing. If they
     do not suffice, groups that teach nothing fill the step."""
     microbatch_size: int = Field(default=64, ge=1)
-    """Completions per backward pass; must divide `completions_per_step`. Changes memory and speed, not the gradient.
-    64 is our demo."""
+    """Completions per backward pass of one process; must divide its share of `completions_per_step`. Changes memory and
+    speed, not the gradient. 64 is our demo."""
     learning_rate: float = Field(default=1e-5, gt=0)
     """AdamW's peak. 1e-5 is TRL's advice for LoRA ("LoRA Without Regret"; 1e-6 without an adapter). Small models
     bear far more: see the shipped recipe `demo`."""

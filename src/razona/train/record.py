@@ -72,10 +72,12 @@ class StepRecorder(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Take TRL's figures once a step; the call at the end brings totals, which are not a step's."""
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
+        if not logs or "loss" not in logs:
+            return
+        gaps = self.trainer.take_logprob_gaps()
+        if not state.is_world_process_zero:
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
-        gaps = self.trainer.take_logprob_gaps()
         figures = {**self.trainer.step_figures, **ours, **gaps, "seconds": logs.get("step_time")}
         finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
         row = {"step": state.global_step, **finite}

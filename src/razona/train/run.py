@@ -1,9 +1,9 @@
 """A training run, from a recipe to a run folder."""
 
 import json
-import os
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,17 +14,21 @@ import transformers
 from transformers import PreTrainedModel
 
 from razona.core.environment import describe_environment
-from razona.core.errors import DataError, MachineError, RecipeError, RunFolderError
+from razona.core.errors import DataError, RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
+from razona.core.launch import is_main_process, num_processes, process_index
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems, tags_of
 from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, dump
+from razona.recipe.checks import check_num_processes
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.packed import unsupported_reason
+from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
 from razona.train.record import StepRecorder, StepWatch
 from razona.train.trainer import Choice, Engine, Trainer
 from razona.train.trl_config import grpo_config
@@ -54,55 +58,57 @@ def train(
 ) -> TrainResult:
     """Train the recipe's model with GRPO and leave adapter, metrics, completions and checkpoints in `out`.
 
+    Called in each process that torchrun or accelerate launch started, it trains in all of them together. The main one
+    alone holds and writes the folder, which the others must be able to read, and calls `watch`.
+
     Args:
         out: the run folder. It must be new or empty, unless `resume`.
         resume: go on from the last checkpoint in `out`, from the start where it has none; its recipe must be the same.
         watch: called after each step with its metrics row.
 
     Raises:
+        RecipeError: a step cannot be shared out to the processes by whole groups.
         RunFolderError: `out` is in use, or holds another run.
         DataError: no problem is left to train on.
         ModelError: the model cannot be loaded.
-        MachineError: the disk is full.
+        MachineError: the disk is full, or another process failed.
     """
-    run = RunDir(out)
-    with run.lock():
-        prepare_folder(run, recipe, resume)
+    rollout, section, run = recipe.rollout, recipe.train, RunDir(out)
+    check_num_processes(num_processes(), rollout.group_size, section.microbatch_size, section.completions_per_step)
+    join_processes()
+    with ExitStack() as held:
+
+        def take_folder() -> None:
+            held.enter_context(run.lock())
+            prepare_folder(run, recipe, resume)
+
+        in_main_process(take_folder)
         return train_in(run, recipe, watch)
 
 
 def train_in(run: RunDir, recipe: Recipe, watch: StepWatch) -> TrainResult:
-    """Train in a folder that this process holds and that `prepare_folder` has made ready."""
-    refuse_several_processes()
-    transformers.set_seed(recipe.train.seed)
-    policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
-    dataset = _dataset(recipe, policy, run)
-    trainer = _make_trainer(recipe, policy, dataset, run, watch)
-    trained = cast(PreTrainedModel, trainer.model)
-    check_disk(run.root, 3 * checkpoint_bytes(trained))
-    checkpoint = last_checkpoint(run)
+    """Train in a folder that the main process holds and that `prepare_folder` has made ready."""
+    with stop_together():
+        transformers.set_seed(recipe.train.seed)
+        policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
+        dataset = _dataset(recipe, policy, run)
+        trainer = _make_trainer(recipe, policy, dataset, run, watch)
+        trained = cast(PreTrainedModel, trainer.model)
+        check_disk(run.root, 3 * checkpoint_bytes(trained))
+    checkpoint = in_main_process(lambda: last_checkpoint(run))
     started = time.monotonic()
     if checkpoint is not None:
         trainer.recall(step_of(checkpoint))
     if checkpoint is None or step_of(checkpoint) < recipe.train.steps:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
-    trained.save_pretrained(str(run.adapter))
-    policy.tokenizer.save_pretrained(str(run.adapter))
-    return _result(run, seconds, recipe.train.completions_per_step // recipe.rollout.group_size)
 
+    def finish() -> TrainResult:
+        trained.save_pretrained(str(run.adapter))
+        policy.tokenizer.save_pretrained(str(run.adapter))
+        return _result(run, seconds, recipe.train.completions_per_step // recipe.rollout.group_size)
 
-def refuse_several_processes() -> None:
-    """Refuse to run as one of several processes: sampling and storing know one so far.
-
-    Raises:
-        MachineError: WORLD_SIZE is larger than 1.
-    """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size > 1:
-        raise MachineError(
-            f"WORLD_SIZE = {size}: training runs in one process so far. Start it without torchrun or accelerate launch."
-        )
+    return in_main_process(finish)
 
 
 def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
@@ -122,13 +128,24 @@ def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
             )
         checkpoint = last_checkpoint(run)
         run.forget_steps_after(step_of(checkpoint) if checkpoint else 0)
+        _note_other_processes(run)
         return
     if run.metrics.exists() or run.checkpoints.exists():
         raise RunFolderError(
             f"{run.root} already holds a run. Go on with it (--resume), remove it, or give another folder with --out."
         )
-    write_text(run.recipe, text)
     write_json(run.environment, describe_environment({"train": recipe.train.seed}))
+    write_text(run.recipe, text)  # last: where a recipe lies, the rest of the description does too
+
+
+def _note_other_processes(run: RunDir) -> None:
+    began_with = json.loads(run.environment.read_text(encoding="utf-8")).get("processes", 1)
+    if began_with != num_processes():
+        print(
+            f"razona: this run began with {began_with} processes and goes on with {num_processes()}: it samples other "
+            "completions than it would have.",
+            file=sys.stderr,
+        )
 
 
 def step_of(checkpoint: Path) -> int:
@@ -171,17 +188,16 @@ def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
         again = list(rows)
         derive_rng("order", recipe.train.seed, len(order)).shuffle(again)
         order += again
-    write_json(
-        run.manifest,
-        {
-            "source": recipe.data.source,
-            "problems": len(problems),
-            "left_out_as_too_long": len(problems) - len(rows),
-            "trained_on": min(wanted, len(rows)),
-            "prompt_tokens": {"min": min(lengths), "max": max(lengths), "mean": sum(lengths) / len(lengths)},
-            "sha256": sha256(json.dumps(rows, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest(),
-        },
-    )
+    manifest = {
+        "source": recipe.data.source,
+        "problems": len(problems),
+        "left_out_as_too_long": len(problems) - len(rows),
+        "trained_on": min(wanted, len(rows)),
+        "prompt_tokens": {"min": min(lengths), "max": max(lengths), "mean": sum(lengths) / len(lengths)},
+        "sha256": sha256(json.dumps(rows, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest(),
+    }
+    if is_main_process():
+        write_json(run.manifest, manifest)
     return datasets.Dataset.from_list(order[:wanted])
 
 
@@ -217,6 +233,9 @@ def _make_trainer(
 
 def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
     rollout = recipe.rollout
+    args = grpo_config(recipe, run.checkpoints, num_processes=num_processes())
+    if not unsupported_reason(cast(PreTrainedModel, policy.model)):
+        args.ddp_find_unused_parameters = False  # in these families every backward pass reaches every parameter
     trainer = Trainer(
         run=run,
         group_size=rollout.group_size,
@@ -229,16 +248,16 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         ),
         engine=Engine(name=rollout.engine, max_slots=rollout.max_slots),
         choice=_choice(recipe, dataset),
-        mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=recipe.train.seed),
+        mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=reward_seed(recipe.train.seed)),
         model=policy.model,
-        args=grpo_config(recipe, run.checkpoints),
+        args=args,
         train_dataset=dataset,
         processing_class=policy.tokenizer,
         peft_config=lora_config(recipe.lora) if recipe.lora else None,
     )
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
     for note in (trainer.engine_note, unpacked):
-        if note:
+        if note and is_main_process():
             print(f"razona: {note}", file=sys.stderr)
     trainer.add_callback(StepRecorder(trainer, watch))
     trainer.remove_callback(transformers.PrinterCallback)
@@ -246,10 +265,12 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
 
 
 def _choice(recipe: Recipe, dataset: datasets.Dataset) -> Choice | None:
+    """Give this process's share of the problems, where groups with signal are looked for."""
     if recipe.train.sampling == "uniform":
         return None
     rows = {str(row["problem_id"]): row for row in dataset.to_list()}
-    return Choice(rows=list(rows.values()), max_rounds=recipe.train.sampling_rounds)
+    own = list(rows.values())[process_index() :: num_processes()]
+    return Choice(rows=own, max_rounds=recipe.train.sampling_rounds)
 
 
 def _result(run: RunDir, seconds: float, groups_per_step: int) -> TrainResult:

@@ -25,6 +25,7 @@ from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 from razona.train.problems import ProblemQueue
+from razona.train.processes import gather_rows, gather_values
 from razona.train.record import stored_rows
 
 WHOLE_MODEL_ON_EACH_PROCESS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
@@ -254,15 +255,17 @@ class Trainer(GRPOTrainer):
         flat = flat_rows([receipt.reward.total for receipt in self.mix.receipts], self.group_size)
         output["advantages"][flat.to(output["advantages"].device)] = 0.0
         step = self.state.global_step + 1
-        rows = stored_rows(
+        own = stored_rows(
             collected,
             output["advantages"].tolist(),
             step=step,
             process=self.accelerator.process_index,
             ends=self.eos_token_ids,
         )
-        write_jsonl(self.run.completions(step), rows)
-        self.step_figures = step_metrics(rows, self.group_size, self.mix.tags) | timing_metrics(collected)
+        rows = gather_rows(own, self.group_size)
+        if self.accelerator.is_main_process:
+            write_jsonl(self.run.completions(step), rows)
+            self.step_figures = step_metrics(rows, self.group_size, self.mix.tags) | timing_metrics(collected)
         return output
 
     def recall(self, steps: int) -> None:
@@ -297,7 +300,8 @@ class Trainer(GRPOTrainer):
 
     def _read_back(self, inputs: Sequence[Row], output: Mapping[str, torch.Tensor]) -> Collected:
         """Put together what TRL has sampled by itself."""
-        texts = list(self._logs["completion"])[-len(inputs) :]
+        first = len(inputs) * (self.accelerator.process_index - self.accelerator.num_processes)
+        texts = list(self._logs["completion"])[first:][: len(inputs)]  # TRL keeps those of all processes
         lengths = output["completion_mask"].sum(dim=1).tolist()
         ids = [row[:length] for row, length in zip(output["completion_ids"].tolist(), lengths, strict=True)]
         starts = range(0, len(inputs), self.group_size)
@@ -326,8 +330,11 @@ class Trainer(GRPOTrainer):
         return self.model.training
 
     def take_logprob_gaps(self) -> dict[str, float]:
-        """Give mean and 99th percentile of the step's gaps, in nats, and forget them; empty where none was measured."""
-        gaps = torch.cat(self.logprob_gaps) if self.logprob_gaps else torch.empty(0)
+        """Give mean and 99th percentile of the step's gaps over all processes, in nats, and forget them.
+
+        Empty where none was measured. Every process must call it.
+        """
+        gaps = gather_values(torch.cat(self.logprob_gaps) if self.logprob_gaps else torch.empty(0))
         self.logprob_gaps = []
         if not len(gaps):
             return {}

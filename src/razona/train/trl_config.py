@@ -15,15 +15,18 @@ def wants_bfloat16(precision: str) -> bool:
     return precision == "bfloat16"
 
 
-def grpo_config(recipe: Recipe, output_dir: Path) -> GRPOConfig:
+def grpo_config(recipe: Recipe, output_dir: Path, *, num_processes: int = 1) -> GRPOConfig:
     """Give TRL's configuration for a recipe.
 
     One optimizer step samples `completions_per_step` completions, once, and reads each of them in one backward
     pass: `steps_per_generation` equals `gradient_accumulation_steps`, so that the policy that sampled is the
     policy that is trained and the ratio starts at 1.
+
+    Args:
+        num_processes: that share a step's completions; TRL's batch sizes are those of one process.
     """
     train, rollout = recipe.train, recipe.rollout
-    backward_passes = train.completions_per_step // train.microbatch_size
+    backward_passes = train.completions_per_step // (train.microbatch_size * num_processes)
     is_cpu = not torch.cuda.is_available()
     return GRPOConfig(
         output_dir=str(output_dir),
