@@ -1,5 +1,7 @@
 """The packed forward gives TRL's own loss and gradient."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -79,8 +81,25 @@ def batch(*, has_old: bool, has_reference: bool, flat_groups: int = 1) -> dict[s
     return made
 
 
+@contextmanager
+def layers_of_transformers(model: torch.nn.Module) -> Iterator[None]:
+    """Take our forwards off the layers for a while."""
+    ours = {module: module.__dict__.pop("forward") for module in model.modules() if "forward" in module.__dict__}
+    assert len(ours) > len(model.get_base_model().model.layers)
+    yield
+    for module, forward in ours.items():
+        module.forward = forward
+
+
 def outcome(trainer: Trainer, inputs: dict[str, torch.Tensor], *, is_packed: bool) -> Outcome:
-    trainer.unpacked_reason = "" if is_packed else "the test asks for TRL's own"
+    if not is_packed:
+        with layers_of_transformers(trainer.model):
+            return _outcome(trainer, inputs, "the test asks for TRL's own")
+    return _outcome(trainer, inputs, "")
+
+
+def _outcome(trainer: Trainer, inputs: dict[str, torch.Tensor], unpacked_reason: str) -> Outcome:
+    trainer.unpacked_reason = unpacked_reason
     trainer.model.zero_grad()
     trainer.model.train()
     loss = trainer._compute_loss(trainer.model, inputs)
@@ -202,3 +221,12 @@ def test_models_that_cannot_be_packed_say_why(changes, reason, random_model):
 def test_trl_is_what_we_compare_with():
     assert Trainer._compute_loss is not GRPOTrainer._compute_loss
     assert Trainer.__mro__[1] is GRPOTrainer
+
+
+@pytest.mark.parametrize("change", [{"entropy_coef": 0.1}, {"use_adaptive_entropy": True}])
+def test_with_an_entropy_bonus_every_row_is_computed(change, random_model, tmp_path):
+    trainer = make_trainer(random_model, tmp_path)
+    assert trainer._may_leave_rows_out()
+    for name, value in change.items():
+        setattr(trainer.args, name, value)
+    assert not trainer._may_leave_rows_out()

@@ -186,13 +186,18 @@ class Trainer(GRPOTrainer):
     def _compute_loss(self, model: torch.nn.Module, inputs: dict) -> torch.Tensor:
         """Give TRL's loss; rows of no advantage, whose gradient is 0, are not computed where nothing needs them."""
         self._old_logprobs, self._rollout_logprobs = inputs.get("old_per_token_logps"), inputs.get("rollout_logprobs")
-        if self.beta == 0.0 and self.top_entropy_quantile == 1.0 and not self.unpacked_reason:
+        if not self.unpacked_reason and self._may_leave_rows_out():
             advantages = inputs["advantages"]
             self._flat_rows = advantages == 0 if advantages.dim() == 1 else (advantages == 0).all(dim=1)
         try:
             return super()._compute_loss(model, inputs)
         finally:
             self._flat_rows = self._old_logprobs = self._rollout_logprobs = None
+
+    def _may_leave_rows_out(self) -> bool:
+        """Say whether the loss of a row is 0 where its advantage is: KL and entropy terms have a loss of their own."""
+        has_bonus = getattr(self.args, "entropy_coef", 0.0) != 0 or getattr(self.args, "use_adaptive_entropy", False)
+        return self.beta == 0.0 and self.top_entropy_quantile == 1.0 and not has_bonus
 
     def _get_per_token_logps_and_entropies(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
