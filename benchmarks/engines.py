@@ -9,10 +9,18 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from razona.models.load import Policy
 from razona.rollout import Sampling, generate
 
-OURS = ("ours", "ours, bf16")
+PRODUCTS = "bf16 products"
+OURS = ("ours", "ours, bf16", f"ours, {PRODUCTS}")
 PLAIN = "generate"
 FP32 = ("ours", PLAIN, "generate, static cache", "continuous batching")
-ENGINES = (*FP32, "ours, bf16", "generate, bf16")
+ENGINES = (
+    *FP32,
+    "ours, bf16",
+    "generate, bf16",
+    f"ours, {PRODUCTS}",
+    f"generate, {PRODUCTS}",
+    f"generate, static cache, {PRODUCTS}",
+)
 
 Engine = Callable[[Sequence[Sequence[int]], int, int], list[list[int]]]
 """Takes prompts, the token limit and a seed, and gives the ids sampled for each."""
@@ -110,4 +118,4 @@ def engine_of(name: str, policy: Policy, ends: Sequence[int]) -> Engine:
         return our_engine(policy, ends)
     if name == "continuous batching":
         return continuous_engine(policy, ends)
-    return generate_engine(policy, ends, "static" if name.endswith("static cache") else None)
+    return generate_engine(policy, ends, "static" if "static cache" in name else None)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from engines import ENGINES, FP32, OURS, PLAIN, engine_of, precision_of
+from engines import ENGINES, FP32, OURS, PLAIN, PRODUCTS, engine_of, precision_of
 from limits import copy_rate, decoding_work, matrix_rate, model_rate
 from measuring import (
     RESULTS,
@@ -34,6 +34,7 @@ from trainers import POLICY, job_of, make_policy
 from transformers import AutoConfig
 
 from razona.core.files import write_json
+from razona.models.arithmetic import arithmetic
 from razona.models.load import EMBEDDED, embedded_folder
 from razona.recipe import load
 from razona.rollout.engine import end_ids
@@ -98,7 +99,8 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
         prompts = [ids for ids in asked[number * groups : (number + 1) * groups] for _ in range(GROUP)]
         stop_in(limit_s)
         started = time.perf_counter()
-        completions = engine(prompts, workload.max_tokens, number)
+        with arithmetic("bfloat16" if name.endswith(PRODUCTS) else "float32"):
+            completions = engine(prompts, workload.max_tokens, number)
         seconds.append(time.perf_counter() - started)
         stop_in(0)
         lengths = check_lengths(completions, prompts, workload, ends)

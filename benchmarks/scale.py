@@ -17,12 +17,21 @@ from pathlib import Path
 import torch
 from measuring import RESULTS, FailedError, described, in_own_process, spread, use_threads
 from random_model import Shape, random_policy
-from trainers import TRL_DEFAULT, fastest_trl, job_of, make_policy, make_trainer, policy_changes, timed_steps
+from trainers import (
+    TRL_DEFAULT,
+    fastest,
+    job_of,
+    make_policy,
+    make_trainer,
+    policy_changes,
+    precision_of,
+    timed_steps,
+)
 
 from razona.core.files import write_json
 from razona.recipe import load
 
-OURS = "ours fp32"
+OURS = fastest("ours", "ours fp32")
 WARM_UP = 1
 TIMEOUT_S = 600
 MICROBATCH = 64
@@ -92,7 +101,7 @@ def measure(name: str, row: Row) -> dict:
         policy = random_policy(SIZES[row.model], torch.float32, torch.device("cpu"))
     job = job_of(load("demo", changes), f"scale {name}", is_full=True, policy=policy)
     num_weights = sum(weight.numel() for weight in job.policy.model.parameters())
-    figures = timed_steps(make_trainer(job, name), warm_up=WARM_UP)
+    figures = timed_steps(make_trainer(job, name), warm_up=WARM_UP, precision=precision_of(name))
     if figures["mean_tokens"] != row.tokens:
         raise RuntimeError(f"{name}: completions of {figures['mean_tokens']} tokens, expected {row.tokens}")
     return {**figures, "num_weights": num_weights}
@@ -145,7 +154,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS / "scale.json")
     options = parser.parse_args()
     make_policy()
-    names = list(dict.fromkeys([OURS, TRL_DEFAULT, fastest_trl()]))
+    names = list(dict.fromkeys([OURS, TRL_DEFAULT, fastest("fastest_trl", TRL_DEFAULT)]))
     print(f"Ours against {', '.join(names[1:])}, seconds a step:", flush=True)
     rows = []
     for row in QUICK if options.quick else ROWS:

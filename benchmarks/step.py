@@ -13,7 +13,16 @@ import statistics
 from pathlib import Path
 
 from measuring import RESULTS, FailedError, in_own_process, spread, use_threads
-from trainers import OUR_SETTINGS, TRL_SETTINGS, job_of, make_policy, make_trainer, policy_changes, timed_steps
+from trainers import (
+    OUR_SETTINGS,
+    TRL_SETTINGS,
+    job_of,
+    make_policy,
+    make_trainer,
+    policy_changes,
+    precision_of,
+    timed_steps,
+)
 
 from razona.core.environment import describe_hardware
 from razona.core.files import write_json
@@ -33,7 +42,8 @@ def measure(name: str, steps: int, is_full: bool) -> dict:
     changes = [*policy_changes(name), f"train.steps={steps + WARM_UP}"]
     if is_full:
         changes += ["rewards.mix=sum", "rewards.components=[{name: random}]"]
-    return timed_steps(make_trainer(job_of(load("demo", changes), name, is_full=is_full), name), warm_up=WARM_UP)
+    trainer = make_trainer(job_of(load("demo", changes), name, is_full=is_full), name)
+    return timed_steps(trainer, warm_up=WARM_UP, precision=precision_of(name))
 
 
 def compare(options: argparse.Namespace, names: list[str], *, is_full: bool) -> dict:

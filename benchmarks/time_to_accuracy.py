@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from measuring import RESULTS, described, in_own_process, peak_mib, spread, use_threads
-from trainers import fastest_trl, job_of, make_trainer
+from trainers import TRL_DEFAULT, fastest, job_of, make_trainer, precision_of
 from transformers import TrainerCallback, TrainerControl
 
 from razona.core.files import write_json
@@ -26,11 +26,12 @@ from razona.core.nouns import Problem
 from razona.data import PromptWriter, tags_of
 from razona.evaluate import Evaluation, evaluate
 from razona.evaluate.plan import PROBLEM_SEED, Plan
+from razona.models.arithmetic import arithmetic
 from razona.models.load import Policy
 from razona.recipe import Recipe, load
 from razona.rollout import Sampling
 
-OURS = "ours fp32"
+OURS = fastest("ours", "ours fp32")
 SHARE_OF_FINAL = 0.8
 ABSOLUTE = 0.8
 TIMEOUT_S = 1200
@@ -118,7 +119,8 @@ def train_and_measure(name: str, plans: Plans, seed: int, level: float | None) -
     policy = Policy(model=trainer.model, tokenizer=job.policy.tokenizer, name=name)  # pyright: ignore
     curve = Curve(recipe, policy, plans.every, level)
     trainer.add_callback(curve)
-    trainer.train()
+    with arithmetic(precision_of(name)):
+        trainer.train()
     return {"points": [asdict(point) for point in curve.points], "peak_mib": peak_mib()}
 
 
@@ -200,7 +202,7 @@ def main() -> None:
     if options.quick:
         changes = ("train.steps=4", "train.completions_per_step=16", "train.microbatch_size=16")
         plans = Plans(changes=changes, every=2, num_problems=8, samples=2)
-    trl = fastest_trl()
+    trl = fastest("fastest_trl", TRL_DEFAULT)
     settings = {"rounds": options.rounds, "trl_setting": trl, "share_of_final": SHARE_OF_FINAL, **asdict(plans)}
     print(f"Held-out pass@1 over seconds of training, ours against {trl}:", flush=True)
     runs: list[dict] = []

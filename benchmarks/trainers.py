@@ -15,11 +15,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from razona.core.rundir import RunDir
 from razona.data import tags_of
+from razona.models.arithmetic import arithmetic
 from razona.models.load import Policy, embedded_folder, load_policy, load_tuned, lora_config
 from razona.recipe import Recipe, load
 from razona.rewards import Mix
 from razona.train import train
 from razona.train.run import _dataset, _make_trainer
+from razona.train.trainer import Trainer
 from razona.train.trl_config import grpo_config
 
 SCRATCH = ROOT / "runs" / f"bench-step-{base_hash()}"
@@ -33,8 +35,12 @@ TRL_SETTINGS: dict[str, dict[str, object]] = {
     "trl bf16, microbatch 256": {"bf16": True, "per_device_train_batch_size": 256},
     "trl fp32, static cache": {"cache_implementation": "static"},
     "trl bf16, continuous batching": {"bf16": True, **CONTINUOUS},
+    "trl bf16 products": {},
+    "trl bf16 products, static cache": {"cache_implementation": "static"},
 }
-OUR_SETTINGS = {"ours fp32": "float32", "ours bf16": "bfloat16"}
+"""Setting -> fields of TRL's configuration. `bf16 products` is no field: it is our mode for CPUs
+(`razona.models.arithmetic`), which TRL's trainer does not set but runs under."""
+OUR_SETTINGS = {"ours fp32": "float32", "ours bf16 products": "bfloat16"}
 
 
 def make_policy() -> None:
@@ -56,13 +62,23 @@ def policy_changes(name: str) -> list[str]:
     return [*changes, f"train.precision={OUR_SETTINGS[name]}"] if name in OUR_SETTINGS else changes
 
 
-def fastest_trl() -> str:
-    """Give TRL's fastest setting on the demo's workload, as `make bench-step` found it; its default before that."""
+def precision_of(name: str) -> str:
+    """Give the precision of a setting's products on a CPU."""
+    return "bfloat16" if "bf16 products" in name else "float32"
+
+
+def fastest(side: str, default: str) -> str:
+    """Give a side's fastest setting on the demo's workload, as `make bench-step` found it; `default` before that.
+
+    Args:
+        side: `ours` or `fastest_trl`.
+    """
     path = RESULTS / "step.json"
     if not path.exists():
-        print(f"{path} is not there (make bench-step writes it): {TRL_DEFAULT} stands for TRL's fastest setting")
-        return TRL_DEFAULT
-    return json.loads(path.read_text(encoding="utf-8"))["demo"]["fastest_trl"]
+        print(f"{path} is not there (make bench-step writes it): {default} stands for the fastest setting")
+        return default
+    name = json.loads(path.read_text(encoding="utf-8"))["demo"][side]
+    return name if name in OUR_SETTINGS or name in TRL_SETTINGS else default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,17 +169,21 @@ def take_gpu_peak() -> float:
     return peak
 
 
-def timed_steps(trainer: GRPOTrainer, *, warm_up: int) -> dict:
+def timed_steps(trainer: GRPOTrainer, *, warm_up: int, precision: str = "float32") -> dict:
     """Train, and give seconds of each step and of the sampling in it, without the first `warm_up`.
 
     The learning rate becomes 0, so that the policy stays where it is. Exactly 0: an adapter of 1e-30 would fill the
     products with denormal numbers, 80 times slower on a CPU.
+
+    Args:
+        precision: of a CPU's products, as `razona.models.arithmetic` has it.
     """
     trainer.args.learning_rate = 0.0
     steps: list[float] = []
     sampling: list[float] = []
     gpu_peaks: dict[str, list[float]] = {"sampling": [], "training": []}
-    generate: Callable = trainer._generate_single_turn
+    samples = "_sample" if isinstance(trainer, Trainer) else "_generate_single_turn"
+    generate: Callable = getattr(trainer, samples)
 
     def clocked(*args, **kwargs):
         take_gpu_peak()
@@ -173,7 +193,7 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int) -> dict:
         gpu_peaks["sampling"].append(take_gpu_peak())
         return out
 
-    trainer._generate_single_turn = clocked
+    setattr(trainer, samples, clocked)
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *args, **kwargs) -> None:
@@ -184,7 +204,8 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int) -> dict:
             gpu_peaks["training"].append(take_gpu_peak())
 
     trainer.add_callback(Clock())
-    trainer.train()
+    with arithmetic(precision):
+        trainer.train()
     metrics = trainer._metrics["train"]
     logged = trainer.state.log_history[:-1]
 

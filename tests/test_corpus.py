@@ -15,7 +15,7 @@ NUM_DOCUMENTS = 20_000
 MAX_TAGGED_WORKED = 0.05
 STEP = re.compile(
     r"[0-9]+ [-+*/] [0-9]+ = [0-9]+|[0-9]+(?: [<>] [0-9]+)+"
-    r"|is a (?:knight|knave)|(?:and|or|not) [PQRS] is (?:true|false)"
+    r"|is a (?:knight|knave), count|(?:true|false) is (?:true|false)"
 )
 """A worked step of any family: a calculation, an order, a person's kind, a truth value."""
 
@@ -44,8 +44,8 @@ def shows_tagged_working(text: str) -> bool:
 TEXTS = [
     ("Q\n<start_working_out> 3 + 4 = 7. <end_working_out><SOLUTION>7</SOLUTION>", True),
     ("Q\n<start_working_out> 3 < 4 < 9. <end_working_out>", True),
-    ("Q\n<start_working_out> Ann is a knave. <end_working_out><SOLUTION>0</SOLUTION>", True),
-    ("Q\n<start_working_out> not P is true. <end_working_out><SOLUTION>1</SOLUTION>", True),
+    ("Q\n<start_working_out> Ann is a knave, count 0. <end_working_out><SOLUTION>0</SOLUTION>", True),
+    ("Q\n<start_working_out> not P: not false is true, count 1. <end_working_out><SOLUTION>1</SOLUTION>", True),
     ("3 + 4 = 7\n<start_working_out><end_working_out><SOLUTION>7</SOLUTION>", False),
     ("Q\n<start_working_out> The answer is 7. <end_working_out>", False),
     ("Q\n<start_working_out><SOLUTION>7</SOLUTION> 3 + 4 = 7", False),
@@ -109,14 +109,19 @@ def test_no_problem_of_the_corpus_is_in_another_split(read):
         assert not used & {(problem.family, problem.extra["key"]) for problem in others}
 
 
+def is_asked(question: str, text: str) -> bool:
+    """Say whether a question stands in a text; `30 things ...?` within `43 + 30 things ...?` is another question."""
+    return bool(re.search(rf"(?<![-+*/] ){re.escape(question)}", text))
+
+
 def test_no_question_of_another_split_stands_in_the_corpus(read):
     everything = "\n\n".join(text for _, text in read[0])
     questions = {
         split: {draw(name, 1 + i % 2, split, 0, i).question for name in FAMILIES for i in range(8)} for split in SPLITS
     }
-    found = {split: [text for text in texts if text in everything] for split, texts in questions.items()}
+    found = {split: [text for text in texts if is_asked(text, everything)] for split, texts in questions.items()}
     assert {split for split, texts in found.items() if texts} <= {"corpus"}
-    assert any(problem.question in everything for problem in read[1][:10])  # it would be seen if it stood there
+    assert any(is_asked(problem.question, everything) for problem in read[1][:10])  # it would be seen if it stood there
 
 
 def test_every_document_but_tables_is_written_from_the_corpus_split(read):

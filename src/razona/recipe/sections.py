@@ -262,7 +262,8 @@ class TrainSection(Section):
     save_every: int = Field(default=10, ge=1)
     """Steps between checkpoints. 10 is our demo: an interruption costs at most 9 steps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the arithmetic. `auto` is bfloat16 on a GPU that has it, float32 elsewhere."""
+    """Of the arithmetic. `auto` is bfloat16 on a GPU that has it and on a CPU with instructions for it (AMX), float32
+    elsewhere. On a CPU, only matrix products are in bfloat16."""
 
 
 class EvaluateSection(Section):

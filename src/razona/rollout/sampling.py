@@ -55,10 +55,10 @@ def draw(logits_BV: torch.Tensor, uniform_B: torch.Tensor, sampling: Sampling) -
         next_B = logits_BV.argmax(dim=-1)
         return next_B, logits_BV.log_softmax(dim=-1).gather(1, next_B[:, None]).squeeze(1)
     scaled_BV = logits_BV if sampling.temperature == 1 else logits_BV / sampling.temperature
-    logprobs_BV = scaled_BV.log_softmax(dim=-1)
+    chance_BV = scaled_BV.softmax(dim=-1)
     is_whole = sampling.top_k == 0 and sampling.top_p >= 1 and sampling.min_p == 0
-    kept_BV = logprobs_BV if is_whole else warp(scaled_BV, sampling)
-    cumulative_BV = (logprobs_BV.exp() if is_whole else kept_BV.softmax(dim=-1)).double().cumsum(dim=-1)
+    kept_BV = chance_BV if is_whole else warp(scaled_BV, sampling).softmax(dim=-1)
+    cumulative_BV = kept_BV.cumsum(dim=-1, dtype=torch.float64)
     threshold_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
     next_B = torch.searchsorted(cumulative_BV, threshold_B1, right=True).squeeze(1).clamp(max=logits_BV.shape[-1] - 1)
-    return next_B, logprobs_BV.gather(1, next_B[:, None]).squeeze(1)
+    return next_B, chance_BV.gather(1, next_B[:, None]).squeeze(1).log()

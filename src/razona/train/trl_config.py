@@ -5,14 +5,8 @@ from pathlib import Path
 import torch
 from trl.trainer.grpo_config import GRPOConfig
 
+from razona.models.arithmetic import wants_autocast
 from razona.recipe import Recipe
-
-
-def wants_bfloat16(precision: str) -> bool:
-    """Say whether the forward pass runs under bf16 autocast: by request, or on a GPU that has it."""
-    if precision == "auto":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return precision == "bfloat16"
 
 
 def grpo_config(recipe: Recipe, output_dir: Path, *, num_processes: int = 1) -> GRPOConfig:
@@ -63,7 +57,7 @@ def grpo_config(recipe: Recipe, output_dir: Path, *, num_processes: int = 1) -> 
         max_grad_norm=train.max_grad_norm,
         # the machine
         use_cpu=is_cpu,
-        bf16=wants_bfloat16(train.precision),
+        bf16=wants_autocast(train.precision),
         gradient_checkpointing=not is_cpu,
         dataloader_pin_memory=not is_cpu,
         # what is kept; metrics, completions and the progress bar are ours
