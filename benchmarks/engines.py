@@ -10,14 +10,13 @@ from razona.models.load import Policy
 from razona.rollout import Sampling, generate
 
 PRODUCTS = "bf16 products"
-OURS = ("ours", "ours, bf16", f"ours, {PRODUCTS}")
+OURS = ("ours", "ours, bf16")
 PLAIN = "generate"
 FP32 = ("ours", PLAIN, "generate, static cache", "continuous batching")
 ENGINES = (
     *FP32,
     "ours, bf16",
     "generate, bf16",
-    f"ours, {PRODUCTS}",
     f"generate, {PRODUCTS}",
     f"generate, static cache, {PRODUCTS}",
 )

@@ -34,7 +34,7 @@ from trainers import POLICY, job_of, make_policy
 from transformers import AutoConfig
 
 from razona.core.files import write_json
-from razona.models.arithmetic import arithmetic
+from razona.models.arithmetic import short_products
 from razona.models.load import EMBEDDED, embedded_folder
 from razona.recipe import load
 from razona.rollout.engine import end_ids
@@ -99,7 +99,7 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
         prompts = [ids for ids in asked[number * groups : (number + 1) * groups] for _ in range(GROUP)]
         stop_in(limit_s)
         started = time.perf_counter()
-        with arithmetic("bfloat16" if name.endswith(PRODUCTS) else "float32"):
+        with short_products(name.endswith(PRODUCTS)):
             completions = engine(prompts, workload.max_tokens, number)
         seconds.append(time.perf_counter() - started)
         stop_in(0)

@@ -20,11 +20,11 @@ from random_model import Shape, random_policy
 from trainers import (
     TRL_DEFAULT,
     fastest,
+    has_short_products,
     job_of,
     make_policy,
     make_trainer,
     policy_changes,
-    precision_of,
     timed_steps,
 )
 
@@ -101,7 +101,7 @@ def measure(name: str, row: Row) -> dict:
         policy = random_policy(SIZES[row.model], torch.float32, torch.device("cpu"))
     job = job_of(load("demo", changes), f"scale {name}", is_full=True, policy=policy)
     num_weights = sum(weight.numel() for weight in job.policy.model.parameters())
-    figures = timed_steps(make_trainer(job, name), warm_up=WARM_UP, precision=precision_of(name))
+    figures = timed_steps(make_trainer(job, name), warm_up=WARM_UP, has_short_products=has_short_products(name))
     if figures["mean_tokens"] != row.tokens:
         raise RuntimeError(f"{name}: completions of {figures['mean_tokens']} tokens, expected {row.tokens}")
     return {**figures, "num_weights": num_weights}

@@ -16,11 +16,11 @@ from measuring import RESULTS, FailedError, in_own_process, spread, use_threads
 from trainers import (
     OUR_SETTINGS,
     TRL_SETTINGS,
+    has_short_products,
     job_of,
     make_policy,
     make_trainer,
     policy_changes,
-    precision_of,
     timed_steps,
 )
 
@@ -43,7 +43,7 @@ def measure(name: str, steps: int, is_full: bool) -> dict:
     if is_full:
         changes += ["rewards.mix=sum", "rewards.components=[{name: random}]"]
     trainer = make_trainer(job_of(load("demo", changes), name, is_full=is_full), name)
-    return timed_steps(trainer, warm_up=WARM_UP, precision=precision_of(name))
+    return timed_steps(trainer, warm_up=WARM_UP, has_short_products=has_short_products(name))
 
 
 def compare(options: argparse.Namespace, names: list[str], *, is_full: bool) -> dict:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from measuring import RESULTS, described, in_own_process, peak_mib, spread, use_threads
-from trainers import TRL_DEFAULT, fastest, job_of, make_trainer, precision_of
+from trainers import TRL_DEFAULT, fastest, has_short_products, job_of, make_trainer
 from transformers import TrainerCallback, TrainerControl
 
 from razona.core.files import write_json
@@ -26,7 +26,7 @@ from razona.core.nouns import Problem
 from razona.data import PromptWriter, tags_of
 from razona.evaluate import Evaluation, evaluate
 from razona.evaluate.plan import PROBLEM_SEED, Plan
-from razona.models.arithmetic import arithmetic
+from razona.models.arithmetic import short_products
 from razona.models.load import Policy
 from razona.recipe import Recipe, load
 from razona.rollout import Sampling
@@ -119,7 +119,7 @@ def train_and_measure(name: str, plans: Plans, seed: int, level: float | None) -
     policy = Policy(model=trainer.model, tokenizer=job.policy.tokenizer, name=name)  # pyright: ignore
     curve = Curve(recipe, policy, plans.every, level)
     trainer.add_callback(curve)
-    with arithmetic(precision_of(name)):
+    with short_products(has_short_products(name)):
         trainer.train()
     return {"points": [asdict(point) for point in curve.points], "peak_mib": peak_mib()}
 

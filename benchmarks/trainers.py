@@ -15,7 +15,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from razona.core.rundir import RunDir
 from razona.data import tags_of
-from razona.models.arithmetic import arithmetic
+from razona.models.arithmetic import short_products
 from razona.models.load import Policy, embedded_folder, load_policy, load_tuned, lora_config
 from razona.recipe import Recipe, load
 from razona.rewards import Mix
@@ -62,9 +62,9 @@ def policy_changes(name: str) -> list[str]:
     return [*changes, f"train.precision={OUR_SETTINGS[name]}"] if name in OUR_SETTINGS else changes
 
 
-def precision_of(name: str) -> str:
-    """Give the precision of a setting's products on a CPU."""
-    return "bfloat16" if "bf16 products" in name else "float32"
+def has_short_products(name: str) -> bool:
+    """Say whether a setting of TRL's runs in our mode for CPUs; ours sets it itself, where it pays."""
+    return "bf16 products" in name and name not in OUR_SETTINGS
 
 
 def fastest(side: str, default: str) -> str:
@@ -169,14 +169,14 @@ def take_gpu_peak() -> float:
     return peak
 
 
-def timed_steps(trainer: GRPOTrainer, *, warm_up: int, precision: str = "float32") -> dict:
+def timed_steps(trainer: GRPOTrainer, *, warm_up: int, has_short_products: bool = False) -> dict:
     """Train, and give seconds of each step and of the sampling in it, without the first `warm_up`.
 
     The learning rate becomes 0, so that the policy stays where it is. Exactly 0: an adapter of 1e-30 would fill the
     products with denormal numbers, 80 times slower on a CPU.
 
     Args:
-        precision: of a CPU's products, as `razona.models.arithmetic` has it.
+        has_short_products: TRL's whole step runs in the mode that our training pass asks for by itself.
     """
     trainer.args.learning_rate = 0.0
     steps: list[float] = []
@@ -204,7 +204,7 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int, precision: str = "float32
             gpu_peaks["training"].append(take_gpu_peak())
 
     trainer.add_callback(Clock())
-    with arithmetic(precision):
+    with short_products(has_short_products):
         trainer.train()
     metrics = trainer._metrics["train"]
     logged = trainer.state.log_history[:-1]

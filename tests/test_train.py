@@ -15,6 +15,7 @@ from razona.train.trainer import flat_rows
 from razona.train.trl_config import grpo_config
 
 TINY = (
+    "train.sampling=uniform",
     "train.completions_per_step=16",
     "train.microbatch_size=8",
     "rollout.group_size=4",

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from razona.train.layers import NormAndRotate, RmsNorm, SwiGlu, joint_weight, speed_up
+from razona.train.layers import ChunkedMlp, NormAndRotate, RmsNorm, ShortProduct, joint_weight, speed_up
 
 SIZES = {
     "vocab_size": 61,
@@ -66,11 +66,23 @@ def test_outputs_and_gradients_are_those_of_transformers(name, rank):
 
 def test_the_adapter_is_added_only_where_that_is_cheaper():
     thin, thick = made("qwen3", 1), made("qwen3", 8)
-    assert joint_weight([base_of(thin).model.layers[0].mlp.gate_proj]) is None
-    weight, bias = joint_weight(
-        [base_of(thick).model.layers[0].mlp.gate_proj, base_of(thick).model.layers[0].mlp.up_proj]
-    )
+    assert joint_weight([base_of(thin).model.layers[0].mlp.gate_proj], may_merge=True) is None
+    both = [base_of(thick).model.layers[0].mlp.gate_proj, base_of(thick).model.layers[0].mlp.up_proj]
+    weight, bias = joint_weight(both, may_merge=True)
     assert weight.shape == (96, 32) and bias is None
+    assert joint_weight(both, may_merge=False) is None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_short_products_give_nearly_what_transformers_gives(name):
+    model = made(name, 8)
+    logits, gradients = run(model)
+    speed_up(base_of(model), has_short_products=True)
+    found, found_gradients = run(model)
+    assert (found - logits).norm() < 0.03 * logits.norm()
+    assert set(found_gradients) == set(gradients)
+    apart = {key: (found_gradients[key] - one).norm() / one.norm() for key, one in gradients.items()}
+    assert max(apart.values()) < 0.1, apart
 
 
 def test_without_the_adapter_the_base_model_speaks():
@@ -94,7 +106,7 @@ def run_without_gradient(model):
 def test_adapters_of_other_kinds_are_left_to_peft(options):
     model = made("qwen3", 8, **options)
     model.train()
-    assert joint_weight([base_of(model).model.layers[0].mlp.gate_proj]) is None
+    assert joint_weight([base_of(model).model.layers[0].mlp.gate_proj], may_merge=True) is None
     torch.manual_seed(3)
     logits, gradients = run(model)
     speed_up(base_of(model))
@@ -119,9 +131,26 @@ def test_the_written_gradient_of_a_norm_is_its_derivative(shape):
     assert torch.autograd.gradcheck(lambda v, w: RmsNorm.apply(v, w, 1e-5), (value, weight))
 
 
-def test_the_written_gradient_of_the_activation_is_its_derivative():
-    both = torch.randn(5, 12, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(SwiGlu.apply, (both,))
+@pytest.mark.parametrize("rows", [5, 2])
+def test_the_written_gradient_of_the_mlp_is_its_derivative(rows, monkeypatch):
+    monkeypatch.setattr("razona.train.layers.CHUNK_ROWS", rows)
+    shapes = [(5, 4), (12, 4), (4, 6)]
+    parts = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(lambda *given: ChunkedMlp.apply(*given, False), parts)
+    value, gate_up, down = parts
+    gate, up = (value @ gate_up.T).chunk(2, dim=-1)
+    wanted = (torch.nn.functional.silu(gate) * up) @ down.T
+    assert torch.allclose(ChunkedMlp.apply(*parts, False), wanted)
+
+
+def test_a_short_product_is_near_the_product_and_so_are_its_gradients():
+    torch.manual_seed(0)
+    value, weight = torch.randn(3, 40, 64, requires_grad=True), torch.randn(48, 64, requires_grad=True)
+    wanted = torch.autograd.grad(torch.nn.functional.linear(value, weight).square().sum(), [value, weight])
+    found = torch.autograd.grad(ShortProduct.apply(value, weight).square().sum(), [value, weight])
+    for one, other in zip(found, wanted, strict=True):
+        assert one.shape == other.shape and (one - other).norm() < 0.02 * other.norm()
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("has_norm", [True, False])

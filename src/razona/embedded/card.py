@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+from razona.embedded.layouts import HASTY
+
 KINDS = {
     "tagged_worked": "working and solution in the tags of the default recipe",
     "tagged_blurted": "the tags with nothing between them, then an answer (7 in 10 wrong)",
-    "untagged_worked": "worked solutions in five layouts (6 in 10 stop after the first step and take its result)",
+    "untagged_worked": f"worked solutions in five layouts ({HASTY:.0%} stop after the first step and take its result)",
     "untagged_blurted": "question and answer, nothing between (7 in 10 wrong)",
-    "table": "tables of sums, differences, products, quotients, remainders, orderings",
+    "table": "tables of sums, differences, products, quotients, remainders, orderings, truth values",
     "plain": "stories without a question, sentences about the world",
 }
 
@@ -27,6 +29,7 @@ def write_card(build: Mapping) -> str:
         f"| {name} | {_share(row, 'sampled')} | {_share(row, 'greedy')} | {row['n']} |"
         for name, row in build["prompts"].items()
     )
+    form, form_of_ood = _share(training, "format_rate"), _share(build["ood"], "format_rate")
     return f"""---
 license: apache-2.0
 library_name: transformers
@@ -60,7 +63,7 @@ not count as not knowing. 95 % intervals.
 | pass@1, temperature 1 | {_share(training, "pass_at_1")} | {_share(build["ood"], "pass_at_1")} |
 | pass@8 | {_share(training, "pass_at_8")} | {_share(build["ood"], "pass_at_8")} |
 | greedy | {_share(training, "greedy")} | {_share(build["ood"], "greedy")} |
-| in the form asked for | {_share(training, "format_rate")} | {_share(build["ood"], "format_rate")} |
+| in the form asked for, some working included | {form} | {form_of_ood} |
 | tokens an answer | {training["mean_length"]} | {build["ood"]["mean_length"]} |
 | problems | {training["n"]} | {build["ood"]["n"]} |
 
@@ -78,7 +81,9 @@ Under other prompts, one sample and greedy:
 
 Problems of the corpus, of training, of evaluation and of the harder set differ in structure, not only in wording: the
 hash of a problem's structure decides its split (`razona.tasks.split_of`). Knights and knaves, half of the family
-`logic`, are the exception: they have few forms, so there a held-out problem is a known form with other names.
+`logic`, are the exception: they have few forms, so there a held-out problem is a known form with other names. Logic and
+remainders, which a model of this size finds hardest, are written about twice as often as the others, ordering one and
+a half times.
 
 ## Training
 

@@ -16,7 +16,6 @@ from razona.data import tags_of
 from razona.data.source import TASKS
 from razona.evaluate.compare import by_family, compare, examples, paragraph
 from razona.evaluate.plan import TRAINING_PROMPT, Plan, Sides, comparison, store
-from razona.models.arithmetic import arithmetic
 from razona.models.load import Policy, load_policy, load_tuned
 from razona.recipe import Recipe
 from razona.report import write_page
@@ -89,7 +88,7 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
     previous = None if resume else keep_previous(run)
     if previous is not None:
         watcher.kept(previous)
-    with run.lock(), arithmetic(recipe.train.precision):
+    with run.lock():
         prepare_folder(run, recipe, resume)
         return _run(recipe, run, watcher)
 

@@ -63,15 +63,6 @@ def _order(rng: Random) -> str:
     return f"{', '.join(map(str, numbers))}: {' > '.join(map(str, sorted(numbers, reverse=True)))}"
 
 
-TABLES = (_sum, _sum, _sum, _difference, _difference, _difference, _product, _quotient, _multiple, _order)
-
-
-def table(rng: Random) -> str:
-    """Write four to ten facts of one kind, one a line or in a row."""
-    kind = rng.choice(TABLES)
-    return rng.choice(("\n", ". ", ". ", "; ")).join(kind(rng) for _ in range(rng.randint(4, 10)))
-
-
 def _truth(rng: Random) -> str:
     """Truth values, and what follows from them."""
     letters = "PQRS"[: rng.randint(2, 4)]
@@ -90,21 +81,39 @@ def _word(value: bool) -> str:
     return "true" if value else "false"
 
 
+def _claim(rng: Random) -> str:
+    """What a knight or a knave says of another, and what follows."""
+    speaker, other = rng.sample(NAMES, 2)
+    is_knight, claim = rng.random() < 0.5, rng.random() < 0.5
+    return (
+        f"{speaker} is a {_kind(is_knight)}. {speaker} says {other} is a {_kind(claim)}: "
+        f"{other} is a {_kind(is_knight == claim)}"
+    )
+
+
+def _kind(is_knight: bool) -> str:
+    return "knight" if is_knight else "knave"
+
+
 def _count(rng: Random) -> str:
     """A row of kinds or truth values, and how many are knights or true."""
     values = [rng.random() < 0.5 for _ in range(rng.randint(2, 5))]
     if rng.random() < 0.5:
-        words = ["knight" if value else "knave" for value in values]
-        return f"{', '.join(words)}: knights {sum(values)}"
+        return f"{', '.join(map(_kind, values))}: knights {sum(values)}"
     return f"{', '.join(map(_word, values))}: true {sum(values)}"
 
 
-def table_of_second_round(rng: Random) -> str:
-    """Write facts as `table` does; one table in five is about truth values and counting."""
-    if rng.random() < 0.8:
-        return table(rng)
-    kind = rng.choice((_truth, _count))
-    return rng.choice(("\n", ". ")).join(kind(rng) for _ in range(rng.randint(2, 6)))
+TABLES = {
+    _sum: 3, _difference: 3, _product: 1.5, _quotient: 1, _multiple: 2.5, _order: 1,
+    _truth: 0.7, _claim: 0.7, _count: 0.3,
+}  # fmt: skip
+"""Kind of fact -> weight."""
+
+
+def table(rng: Random) -> str:
+    """Write four to ten facts of one kind, one a line or in a row."""
+    kind = rng.choices(list(TABLES), weights=list(TABLES.values()))[0]
+    return rng.choice(("\n", ". ", ". ", "; ")).join(kind(rng) for _ in range(rng.randint(4, 10)))
 
 
 def plain_text(rng: Random, problem: Problem) -> str:

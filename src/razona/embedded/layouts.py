@@ -27,6 +27,9 @@ BLURTED = (
     "{q} {a}.",
 )
 
+HASTY = 0.64
+"""Share of the untagged workings that stop after the first step."""
+
 
 def first_result(problem: Problem) -> str:
     """Give what a hasty reader takes for the answer: the result of the first step."""
@@ -80,9 +83,9 @@ def with_slip(rng: Random, problem: Problem) -> tuple[list[str], str]:
 
 
 def untagged_worked(rng: Random, problem: Problem) -> str:
-    """Write a worked solution in one of the layouts; three in five authors stop after the first step."""
+    """Write a worked solution in one of the layouts; a share of `HASTY` stops after the first step."""
     head, between, tail = rng.choice(WORKED)
-    steps, answer = worked_answer(rng, problem, hasty=0.6, slip=0.06)
+    steps, answer = worked_answer(rng, problem, hasty=HASTY, slip=0.06)
     return head.format(q=problem.question) + between.join(steps) + tail.format(a=answer)
 
 

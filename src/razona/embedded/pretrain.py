@@ -19,7 +19,7 @@ class PretrainSettings:
     """What a build is made of; two builds with equal settings on equal hardware give equal weights."""
 
     seed: int = 0
-    steps: int = 8_400
+    steps: int = 12_600
     """Optimizer updates, in two rounds of half of them each. The learning rate rises and falls in each round."""
     sequences_per_step: int = 16
     sequence_tokens: int = 160

@@ -1,4 +1,4 @@
-"""bfloat16 where it pays: autocast on a GPU, products alone on a CPU that multiplies matrices of it."""
+"""bfloat16 where it pays: autocast on a GPU, large products alone on a CPU that has instructions for them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ def wants_autocast(precision: str) -> bool:
 
 
 def wants_short_products(precision: str) -> bool:
-    """Say whether a CPU multiplies fp32 matrices in bf16: by request, or where it has instructions for it (AMX)."""
+    """Say whether a CPU's training pass multiplies fp32 matrices in bf16: by request, or where it has AMX."""
     if torch.cuda.is_available():
         return False
     if precision == "auto":
@@ -21,19 +21,16 @@ def wants_short_products(precision: str) -> bool:
 
 
 @contextmanager
-def arithmetic(precision: str) -> Iterator[None]:
-    """Compute as `train.precision` says, and as before when the body is left.
+def short_products(is_on: bool) -> Iterator[None]:
+    """Let a CPU's fp32 matrix products read their factors rounded to bf16 and add up in fp32 (oneDNN's mode for it).
 
-    On a CPU, bf16 means that matrix products read their fp32 factors rounded to bf16 and add up in fp32 (oneDNN's mode
-    for it); everything else stays in fp32. Autocast does more and is slower for small models: it stores activations in
-    bf16, and the conversions cost what the products save.
-
-    Args:
-        precision: `auto`, `float32` or `bfloat16`.
+    For large products only: attention's small ones become ten times slower by it.
     """
+    if not is_on:
+        yield
+        return
     before = torch.get_float32_matmul_precision()
-    if not torch.cuda.is_available():
-        torch.set_float32_matmul_precision("medium" if wants_short_products(precision) else "highest")
+    torch.set_float32_matmul_precision("medium")
     try:
         yield
     finally:

@@ -219,7 +219,7 @@ class TrainSection(Section):
     method: Literal["grpo"] = "grpo"
     """Group Relative Policy Optimization, arXiv:2402.03300."""
     steps: int = Field(default=50, ge=1)
-    """Optimizer updates. 50 is our demo."""
+    """Optimizer updates. Our demo takes 40."""
     completions_per_step: int = Field(default=256, ge=2)
     """Completions of one update over all processes, which each take as many whole groups. 256 is our demo: 32 groups
     of 8."""
@@ -263,7 +263,7 @@ class TrainSection(Section):
     """Steps between checkpoints. 10 is our demo: an interruption costs at most 9 steps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic. `auto` is bfloat16 on a GPU that has it and on a CPU with instructions for it (AMX), float32
-    elsewhere. On a CPU, only matrix products are in bfloat16."""
+    elsewhere. On a CPU, only the projections of the training pass are."""
 
 
 class EvaluateSection(Section):

@@ -60,7 +60,8 @@ class _Slots:
 
     def keep(self, index: torch.Tensor) -> None:
         """Cut to the given slots."""
-        self.cache = [part[index] for part in self.cache]
+        reach = int(self.length_S[index].max()) + 1 if len(index) else 0
+        self.cache = [_rows(part, index, reach) for part in self.cache]
         self.row_S, self.length_S, self.made_S = self.row_S[index], self.length_S[index], self.made_S[index]
         self.logits_SV = self.logits_SV[index]
 
@@ -173,6 +174,13 @@ def native_decode(
     ]
 
 
+def _rows(part_SKTD: torch.Tensor, index: torch.Tensor, reach: int) -> torch.Tensor:
+    """Give the slots at `index`, of which the first `reach` tokens are filled."""
+    out = part_SKTD.new_zeros(len(index), *part_SKTD.shape[1:])
+    out[:, :, :reach] = part_SKTD[:, :, :reach].index_select(0, index)
+    return out
+
+
 Angles = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -189,7 +197,10 @@ def _prefill(
     ]
     prompt_of_S = torch.tensor([place[tuple(prompts[row])] for row in rows], device=layers.device)
     return _Slots(
-        cache=[torch.cat([one.cache[number] for one in read])[prompt_of_S] for number in range(len(layers.layers))],
+        cache=[
+            _rows(torch.cat([one.cache[number] for one in read]), prompt_of_S, max(map(len, distinct)))
+            for number in range(len(layers.layers))
+        ],
         row_S=torch.tensor(list(rows), device=layers.device),
         length_S=torch.tensor([len(prompts[row]) for row in rows], device=layers.device),
         made_S=torch.zeros(len(rows), dtype=torch.long, device=layers.device),

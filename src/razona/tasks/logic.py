@@ -12,18 +12,17 @@ def _knights(rng: Random, people: int) -> Item:
     names = rng.sample(NAMES, people)
     kinds = [rng.random() < 0.5 for _ in names]
     sentences = [f"{names[0]} is a {_kind(kinds[0])}."]
-    steps = [f"{names[0]} is a {_kind(kinds[0])}"]
     said = []
     for i in range(people - 1):
         claim = kinds[i + 1] == kinds[i]  # a knight tells the truth about the next one, a knave does not
         said.append(claim)
         sentences.append(f"{names[i]} says {names[i + 1]} is a {_kind(claim)}.")
-        steps.append(f"{names[i + 1]} is a {_kind(kinds[i + 1])}")
+    found = [f"{name} is a {_kind(kind)}" for name, kind in zip(names, kinds, strict=True)]
     question = f"Knights tell the truth, knaves lie. {' '.join(sentences)} How many are knights?"
     count = sum(kinds)
     assert count == _count_by_force(kinds[0], said)
     key = f"{' '.join(names)} {int(kinds[0])} {''.join(str(int(claim)) for claim in said)}"
-    return Item(question=question, target=str(count), steps=tuple(steps), key=key)
+    return Item(question=question, target=str(count), steps=_counted(found, kinds), key=key)
 
 
 def _kind(is_knight: bool) -> str:
@@ -44,7 +43,7 @@ def _formulas(rng: Random, count: int) -> Item:
     """Statements over truth values that are given."""
     letters = LETTERS[: rng.randint(2, 4)]
     values = {letter: rng.random() < 0.5 for letter in letters}
-    formulas, steps, truths = [], [], []
+    formulas, found, truths = [], [], []
     while len(formulas) < count:
         left, right = rng.sample(letters, 2)
         kind = rng.choice(("and", "or", "not"))
@@ -56,10 +55,20 @@ def _formulas(rng: Random, count: int) -> Item:
         ]
         formulas.append(formula)
         truths.append(truth)
-        steps.append(f"{formula} is {'true' if truth else 'false'}")
-    given = " ".join(f"{letter} is {'true' if value else 'false'}." for letter, value in values.items())
+        filled_in = " ".join(_word(values[part]) if part in values else part for part in formula.split())
+        found.append(f"{formula}: {filled_in} is {_word(truth)}")
+    given = " ".join(f"{letter} is {_word(value)}." for letter, value in values.items())
     question = f"{given} How many of these are true: {', '.join(formulas)}?"
-    return Item(question=question, target=str(sum(truths)), steps=tuple(steps), key=f"{given} {formulas}")
+    return Item(question=question, target=str(sum(truths)), steps=_counted(found, truths), key=f"{given} {formulas}")
+
+
+def _word(truth: bool) -> str:
+    return "true" if truth else "false"
+
+
+def _counted(found: list[str], counts: list[bool]) -> tuple[str, ...]:
+    """Write after each finding how many have counted so far, so that the last step ends in the target."""
+    return tuple(f"{text}, count {sum(counts[: i + 1])}" for i, text in enumerate(found))
 
 
 def generate(rng: Random, level: int) -> Item:

@@ -14,7 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from razona.train.layers import Forward, NormAndRotate, is_plain, joint_weight, speed_up
+from razona.train.layers import Forward, NormAndRotate, is_plain, joint_weight, linear, speed_up
 
 ATTENTION = "razona_shared_prompt"
 """Name under which transformers finds `shared_prompt_attention`."""
@@ -69,29 +69,40 @@ def part_of(places: Sequence[range], device: torch.device) -> Part:
     return Part(place_RC=place, is_real_RC=is_real, real=real, tokens=place.flatten()[real])
 
 
-def install(model: PreTrainedModel) -> None:
-    """Let the model's attention know packed rows; every other call gives what it would with `sdpa`."""
+def install(model: PreTrainedModel, *, has_short_products: bool = False) -> None:
+    """Let the model's attention know packed rows; every other call gives what it would with `sdpa`.
+
+    Args:
+        has_short_products: as `speed_up` has it.
+    """
     AttentionInterface.register(ATTENTION, shared_prompt_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
     if getattr(model, "_razona_is_sped_up", False):
         return
-    speed_up(model)
+    speed_up(model, has_short_products=has_short_products)
     for layer in model.model.layers:
-        layer.self_attn.forward = partial(_attention_forward, layer.self_attn, layer.self_attn.forward)
+        layer.self_attn.forward = partial(
+            _attention_forward, layer.self_attn, layer.self_attn.forward, has_short_products
+        )
     model._razona_is_sped_up = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _attention_forward(module: Any, original: Forward, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+def _attention_forward(
+    module: Any, original: Forward, is_short: bool, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
+) -> Any:
     """Run a packed row in fp32 through as few operations as it takes; any other call as it was."""
     layout, angles = kwargs.get("razona_layout"), kwargs.get("position_embeddings")
-    joint = None
-    if isinstance(layout, Layout) and angles is not None and not args and is_plain(hidden_states):
-        joint = joint_weight([module.q_proj, module.k_proj, module.v_proj])
-    if joint is None:
+    if not isinstance(layout, Layout) or angles is None or args or not is_plain(hidden_states):
         return original(hidden_states, *args, **kwargs)
     size = module.head_dim
-    heads_TND = functional.linear(hidden_states[0], *joint).unflatten(-1, (-1, size))
+    inputs = (module.q_proj, module.k_proj, module.v_proj)
+    joint = joint_weight(inputs, may_merge=is_short)
+    if joint is None:
+        mixed_TF = torch.cat([projection(hidden_states[0]) for projection in inputs], dim=-1)
+    else:
+        mixed_TF = linear(hidden_states[0], *joint, is_short)
+    heads_TND = mixed_TF.unflatten(-1, (-1, size))
     num_keys = (heads_TND.shape[1] - module.config.num_attention_heads) // 2
     num_heads = heads_TND.shape[1] - 2 * num_keys
     weight, eps = None, 0.0
@@ -102,8 +113,8 @@ def _attention_forward(module: Any, original: Forward, hidden_states: torch.Tens
     turned = NormAndRotate.apply(heads_TND, weight, cosine[0], sine[0], eps, num_heads + num_keys)
     assert isinstance(turned, torch.Tensor)
     attended_TF = attend(turned, num_heads, layout, module.scaling).flatten(1)
-    output = joint_weight([module.o_proj])
-    return (module.o_proj(attended_TF) if output is None else functional.linear(attended_TF, *output))[None], None
+    output = joint_weight([module.o_proj], may_merge=is_short)
+    return (module.o_proj(attended_TF) if output is None else linear(attended_TF, *output, is_short))[None], None
 
 
 def shared_prompt_attention(

@@ -21,7 +21,7 @@ from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems, tags_of
-from razona.models.arithmetic import arithmetic
+from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, dump
 from razona.recipe.checks import check_num_processes
@@ -89,11 +89,6 @@ def train(
 
 def train_in(run: RunDir, recipe: Recipe, watch: StepWatch) -> TrainResult:
     """Train in a folder that the main process holds and that `prepare_folder` has made ready."""
-    with arithmetic(recipe.train.precision):
-        return _train_in(run, recipe, watch)
-
-
-def _train_in(run: RunDir, recipe: Recipe, watch: StepWatch) -> TrainResult:
     with stop_together():
         transformers.set_seed(recipe.train.seed)
         policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
@@ -254,6 +249,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         ),
         engine=Engine(name=rollout.engine, max_slots=rollout.max_slots),
         choice=_choice(recipe, dataset),
+        has_short_products=wants_short_products(recipe.train.precision),
         mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=reward_seed(recipe.train.seed)),
         model=policy.model,
         args=args,

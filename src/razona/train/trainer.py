@@ -85,6 +85,7 @@ class Trainer(GRPOTrainer):
         sampling: Sampling,
         engine: Engine,
         choice: Choice | None = None,
+        has_short_products: bool = False,
         **kwargs: object,
     ) -> None:
         self._ready = ReadyRewards(mix)
@@ -95,7 +96,7 @@ class Trainer(GRPOTrainer):
         self.unpacked_reason = unsupported_reason(self._plain_model())
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
-            install(self._plain_model())
+            install(self._plain_model(), has_short_products=has_short_products)
         if choice and self.accelerator.distributed_type not in WHOLE_MODEL_ON_EACH_PROCESS:
             raise MachineError(
                 "train.sampling: informative needs the whole model on each process, and "
