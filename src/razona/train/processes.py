@@ -55,8 +55,8 @@ def _check_launch() -> None:
     asked = [name for variable, name in SHARDING.items() if parse_flag_from_env(variable)]
     if asked:
         raise MachineError(
-            f"accelerate launch asks for {asked[0]}: so far each process must hold the whole model. Choose multi-GPU "
-            "or multi-CPU in `accelerate config`, or start it with torchrun."
+            f"accelerate launch asks for {asked[0]}: so far each process must hold the whole model. Choose plain "
+            "multi-GPU in `accelerate config`, or start it with torchrun."
         )
 
 
