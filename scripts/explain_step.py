@@ -19,7 +19,7 @@ def main() -> None:
         groups.setdefault(row["group"], []).append(row)
     spread = {number: len({row["reward"] for row in group}) for number, group in groups.items()}
     flat = sum(count == 1 for count in spread.values())
-    chosen = next(number for number, count in spread.items() if count > 2 or (count > 1 and number > 2))
+    chosen = max(spread, key=lambda number: (spread[number], -number))
     group = groups[chosen]
     rewards = [row["reward"] for row in group]
     mean, deviation = statistics.mean(rewards), statistics.stdev(rewards)
