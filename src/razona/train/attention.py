@@ -14,7 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from razona.train.layers import Forward, NormAndRotate, is_plain, joint_weight, linear, speed_up
+from razona.train.layers import Forward, NormAndRotate, is_plain, is_sped_up, joint_weight, linear, speed_up
 
 ATTENTION = "razona_shared_prompt"
 """Name under which transformers finds `shared_prompt_attention`."""
@@ -78,14 +78,13 @@ def install(model: PreTrainedModel, *, has_short_products: bool = False) -> None
     AttentionInterface.register(ATTENTION, shared_prompt_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
-    if getattr(model, "_razona_is_sped_up", False):
+    if is_sped_up(model):
         return
     speed_up(model, has_short_products=has_short_products)
     for layer in model.model.layers:
         layer.self_attn.forward = partial(
             _attention_forward, layer.self_attn, layer.self_attn.forward, has_short_products
         )
-    model._razona_is_sped_up = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _attention_forward(

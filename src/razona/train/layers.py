@@ -54,6 +54,11 @@ def speed_up(model: PreTrainedModel, *, has_short_products: bool = False) -> Non
     model.model.norm.forward = partial(_norm_forward, model.model.norm, model.model.norm.forward)
 
 
+def is_sped_up(model: PreTrainedModel) -> bool:
+    """Say whether `speed_up` was called on the model."""
+    return isinstance(model.model.norm.__dict__.get("forward"), partial)
+
+
 def is_plain(value: torch.Tensor) -> bool:
     """Say whether a call is of the kind that is covered here: fp32, without autocast."""
     return value.dtype == torch.float32 and not torch.is_autocast_enabled(value.device.type)
@@ -109,6 +114,7 @@ def _adapter_of(module: LoraLinear) -> _Adapter | None:
     down, up = module.lora_A[name], module.lora_B[name]
     if has_dropout or getattr(up, "bias", None) is not None or down.weight.dtype != torch.float32:
         return None
+    assert isinstance(down.weight, torch.Tensor) and isinstance(up.weight, torch.Tensor)
     return _Adapter(down=down.weight, up=up.weight, scale=float(module.scaling[name]))
 
 
