@@ -57,8 +57,11 @@ def make_policy() -> None:
 
 
 def policy_changes(name: str) -> list[str]:
-    """Give what a measurement changes in the recipe `demo`: the policy, in a setting's precision, kept where it is."""
-    changes = [f"model.name={POLICY}", "train.warmup_steps=0", "train.schedule=constant"]
+    """Give what a measurement changes in the recipe `demo`: the policy, in a setting's precision, kept where it is.
+
+    Both sides sample each problem once; TRL knows no other way.
+    """
+    changes = [f"model.name={POLICY}", "train.warmup_steps=0", "train.schedule=constant", "train.sampling=uniform"]
     return [*changes, f"train.precision={OUR_SETTINGS[name]}"] if name in OUR_SETTINGS else changes
 
 
