@@ -27,6 +27,7 @@ from razona.data import tags_of
 from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, load
 from razona.rewards import Mix
+from razona.rollout import OnFinished, Sampled
 from razona.train import packed
 from razona.train import run as run_module
 from razona.train import trainer as trainer_module
@@ -101,6 +102,7 @@ def recipe_of(case: Case, model: Path) -> Recipe:
             f"train.kl_weight={case.kl_weight}",
             "train.max_grad_norm=0",
             "train.precision=float32",
+            "train.sampling=uniform",
             f"rollout.group_size={GROUP_SIZE}",
             "lora.rank=4",
         ],
@@ -170,9 +172,18 @@ def take_step(case: Case, model: Path, folder: Path, *, is_ours: bool) -> Step:
                 parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
     ids = ids_of_step(policy.tokenizer, texts_of_step(dataset["target"][:], case.flat_groups))
     score = trainer._generate_and_score_completions
+
+    def sample(prompt_ids: list, round_of_step: int, on_finished: OnFinished) -> list[Sampled]:
+        own = of_this_process(ids)
+        on_finished(list(range(len(own))), own)
+        return [Sampled(ids=one, logprobs=None) for one in own]
+
+    sampling = (
+        {"_sample": sample} if is_ours else {"_generate_single_turn": lambda *prompts: (of_this_process(ids), None)}
+    )
     given = {
+        **sampling,
         "_tokenize_prompts": lambda texts: ([policy.tokenizer.encode(text) for text in texts], None, {}),
-        "_generate_single_turn": lambda *prompts: (of_this_process(ids), None),
         "_generate_and_score_completions": lambda inputs: with_old_logprobs(score(inputs), case),
     }
     catch, computed_rows = Catch(), []

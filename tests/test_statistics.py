@@ -149,7 +149,15 @@ def test_an_evaluation_reads_an_answer_in_any_form(text, outcome, has_form, num_
 # --- A step --------------------------------------------------------------------------------------------------------
 
 
-def row(outcome: Outcome, reward: float | None, completion: str, *, tokens: int = 10, cut: bool = False) -> dict:
+def row(
+    outcome: Outcome,
+    reward: float | None,
+    completion: str,
+    *,
+    tokens: int = 10,
+    cut: bool = False,
+    is_trained: bool = True,
+) -> dict:
     parts = {} if reward is None else {"correct": float(outcome is Outcome.CORRECT), "format": reward % 1}
     return {
         "outcome": str(outcome),
@@ -158,6 +166,7 @@ def row(outcome: Outcome, reward: float | None, completion: str, *, tokens: int 
         "completion": completion,
         "num_tokens": tokens,
         "is_truncated": cut,
+        "is_trained": is_trained,
     }
 
 
@@ -175,8 +184,8 @@ STEP = [
     row(RIGHT, 1.25, IN_FORM),
     row(RIGHT, 1.0, "The answer is 7.", tokens=6),
     # all wrong
-    row(WRONG, 0.0, "8"),
-    row(NONE, 0.0, "so", tokens=96, cut=True),
+    row(WRONG, 0.0, "8", is_trained=False),
+    row(NONE, 0.0, "so", tokens=96, cut=True, is_trained=False),
     # one without a verdict: what is left cannot be compared
     row(RIGHT, 1.25, IN_FORM, tokens=8),
     row(UNVERIFIED, None, "3 + 4 = 7"),
@@ -198,6 +207,8 @@ def test_the_figures_of_a_step_are_counted_right():
         "worked_share": 0.7,
         "steps_all_true": pytest.approx(6 / 7),
         "informative_groups": 0.4,
+        "informative_trained": 0.5,
+        "groups_sampled": 5,
         "all_right_groups": 0.6,
         "all_wrong_groups": 0.2,
     }

@@ -1,9 +1,6 @@
 """The packed forward gives TRL's own loss and gradient."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -83,29 +80,8 @@ def batch(*, has_old: bool, has_reference: bool, flat_groups: int = 1) -> dict[s
     return made
 
 
-@contextmanager
-def layers_of_transformers(model: torch.nn.Module) -> Iterator[None]:
-    """Take our forwards off the layers for a while."""
-    ours = {
-        module: module.__dict__.pop("forward")
-        for module in model.modules()
-        if isinstance(module.__dict__.get("forward"), partial)
-    }
-    assert len(ours) == 4 * len(model.get_base_model().model.layers) + 1  # two norms, attention, MLP; the last norm
-    yield
-    for module, forward in ours.items():
-        module.forward = forward
-
-
 def outcome(trainer: Trainer, inputs: dict[str, torch.Tensor], *, is_packed: bool) -> Outcome:
-    if not is_packed:
-        with layers_of_transformers(trainer.model):
-            return _outcome(trainer, inputs, "the test asks for TRL's own")
-    return _outcome(trainer, inputs, "")
-
-
-def _outcome(trainer: Trainer, inputs: dict[str, torch.Tensor], unpacked_reason: str) -> Outcome:
-    trainer.unpacked_reason = unpacked_reason
+    trainer.unpacked_reason = "" if is_packed else "the test asks for TRL's own"
     trainer.model.zero_grad()
     trainer.model.train()
     loss = trainer._compute_loss(trainer.model, inputs)

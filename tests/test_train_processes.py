@@ -27,7 +27,8 @@ from razona.train import train
 from razona.train.processes import in_main_process, join_processes, leave_processes, reward_seed, stop_together
 from razona.train.run import _dataset
 
-TOLERANCE = 1e-5
+TOLERANCE = 5e-5
+"""TRL's own gradients in fp32 are up to 2.8e-5 of their norm from those in fp64 on this random model, ours 1.5e-5."""
 SHARE = 8
 """Completions of one of two processes in `small_run`."""
 
@@ -62,6 +63,7 @@ def small_run(folder: Path, model: Path) -> list[str]:
         "rewards.components=[{name: random}]", "rewards.mix=sum",
         "train.steps=2", "train.save_every=1", "train.warmup_steps=0", "train.completions_per_step=16",
         "train.microbatch_size=4", "rollout.group_size=4", "rollout.max_completion_tokens=12", "lora.rank=4",
+        "train.sampling=uniform", "train.precision=float32",
     ]  # fmt: skip
     return values
 

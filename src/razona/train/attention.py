@@ -73,14 +73,15 @@ def install(model: PreTrainedModel, *, has_short_products: bool = False) -> None
     """Let the model's attention know packed rows; every other call gives what it would with `sdpa`.
 
     Args:
-        has_short_products: as `speed_up` has it.
+        has_short_products: the layers run through `razona.train.layers`, with products in bf16. Without, they are
+            transformers' own, so that gradients are TRL's to the last digits that fp32 has.
     """
     AttentionInterface.register(ATTENTION, shared_prompt_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
-    if is_sped_up(model):
+    if not has_short_products or is_sped_up(model):
         return
-    speed_up(model, has_short_products=has_short_products)
+    speed_up(model, has_short_products=True)
     for layer in model.model.layers:
         layer.self_attn.forward = partial(
             _attention_forward, layer.self_attn, layer.self_attn.forward, has_short_products
