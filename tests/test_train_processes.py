@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -33,7 +34,22 @@ SHARE = 8
 """Completions of one of two processes in `small_run`."""
 
 
+RACE = "terminate called without an active exception"
+"""What torch's threads say, once in many ends, when their process ends before them: no doing of ours."""
+
+
 def launch(*program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a Python program in two processes; where torch aborted at their end, once more, without what it left."""
+    before = set(folder.iterdir())
+    done = launch_once(*program, folder=folder)
+    if done.returncode and RACE in done.stderr:
+        for path in set(folder.iterdir()) - before:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        done = launch_once(*program, folder=folder)
+    return done
+
+
+def launch_once(*program: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a Python program in two processes, as torchrun does, and leave none of them behind."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program]
     running = subprocess.Popen(

@@ -1,6 +1,8 @@
 """`razona train`: GRPO from a recipe."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +34,9 @@ def train_command(
         result = train(recipe, folder, resume=resume, watch=on_step)
     leave_processes()
     if not is_main_process():
-        return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # torch's threads may still run, and an ordinary end would abort on them
     page = write_page(result.run)
     if as_json:
         figures = {
