@@ -12,7 +12,8 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
+from razona.models.families import unusual_attention
+
 MAX_FUSED_BYTES = 2**30
 """Up to this size the layers' weights are copied side by side; larger ones are used where they are."""
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
@@ -25,10 +26,8 @@ def unsupported_reason(model: PreTrainedModel | PeftModel) -> str:
     """Give why a model cannot be decoded here; "" where it can."""
     plain = _plain(model)
     config = plain.config
-    if config.model_type not in FAMILIES:
-        return f"the model type {config.model_type!r} is not one of {', '.join(FAMILIES)}"
-    if getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True):
-        return "the model attends in a sliding window"
+    if reason := unusual_attention(config):
+        return reason
     if getattr(config, "hidden_act", "silu") != "silu":
         return f"the activation is {config.hidden_act!r} and not 'silu'"
     rope = getattr(plain.model.rotary_emb, "rope_type", "default")

@@ -14,7 +14,7 @@ from razona.core.nouns import Outcome
 from razona.rewards import Mix, Receipt
 from razona.rewards.judge import Judged
 from razona.rollout import OnFinished, Sampled
-from razona.train.problems import ProblemQueue
+from razona.train.problems import ProblemQueue, has_signal
 
 Row = Mapping[str, object]
 """A problem as the data set holds it, its prompt included."""
@@ -39,8 +39,8 @@ class Group:
 
     @property
     def is_informative(self) -> bool:
-        """Whether its rewards are not all equal: the others have advantages of 0."""
-        return len({one.reward.total for one in self.receipts if one.reward.total is not None}) > 1
+        """Whether its rewards are not all equal."""
+        return has_signal(one.reward.total for one in self.receipts)
 
     @property
     def pass_rate(self) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from razona.core.nouns import Outcome
 from razona.train.collect import Collected
+from razona.train.problems import has_signal
 from razona.verify import Tags, read_form, read_steps
 
 
@@ -25,8 +26,8 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
     """
     judged = [row for row in rows if row["reward"] is not None]
     groups = [rows[start : start + group_size] for start in range(0, len(rows), group_size)]
-    rewards = [{row["reward"] for row in group if row["reward"] is not None} for group in groups]
-    trained = [values for values, group in zip(rewards, groups, strict=True) if group[0]["is_trained"]]
+    signal = [has_signal(row["reward"] for row in group) for group in groups]
+    trained = [found for found, group in zip(signal, groups, strict=True) if group[0]["is_trained"]]
     outcomes = [{row["outcome"] for row in group if row["reward"] is not None} for group in groups]
     steps = [read_steps(row["completion"]) for row in rows]
     with_steps = [report for report in steps if report.count]
@@ -42,8 +43,8 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
         "worked_steps": _mean([report.count for report in steps]),
         "worked_share": len(with_steps) / len(rows),
         "steps_all_true": _mean([float(report.true == report.count) for report in with_steps]),
-        "informative_groups": _mean([float(len(values) > 1) for values in rewards]),
-        "informative_trained": _mean([float(len(values) > 1) for values in trained]),
+        "informative_groups": _mean([float(found) for found in signal]),
+        "informative_trained": _mean([float(found) for found in trained]),
         "groups_sampled": len(groups),
         "all_right_groups": _mean([float(values == {Outcome.CORRECT}) for values in outcomes]),
         "all_wrong_groups": _mean([float(bool(values) and Outcome.CORRECT not in values) for values in outcomes]),

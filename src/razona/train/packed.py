@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from razona.models.families import unusual_attention
 from razona.train.attention import ATTENTION, Bucket, Layout, Part, part_of
 
-FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
-"""`model_type` of the models whose attention is the plain one that we lay out ourselves."""
 BUCKET_SPREAD = 1.25
 """Rows attend together while the longest is at most this many times the shortest, plus 8 tokens."""
 
@@ -43,12 +42,7 @@ class Packed:
 
 def unsupported_reason(model: PreTrainedModel) -> str:
     """Give why a model's forward cannot be packed; "" where it can."""
-    config = model.config.get_text_config()
-    if config.model_type not in FAMILIES:
-        return f"the model type {config.model_type!r} is not one of {', '.join(FAMILIES)}"
-    if getattr(config, "sliding_window", None) is not None and getattr(config, "use_sliding_window", True):
-        return "the model attends in a sliding window"
-    return ""
+    return unusual_attention(model.config.get_text_config())
 
 
 def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: torch.device) -> Packed:

@@ -1,9 +1,18 @@
 """Which problems a step samples: those that taught nothing last time come back later than the others."""
 
 from collections import deque
+from collections.abc import Iterable
 
 MAX_PASSED_OVER = 7
 """A problem is passed over at most this many times in a row, then it is sampled again."""
+
+
+def has_signal(rewards: Iterable[float | None]) -> bool:
+    """Say whether a group's rewards are not all equal; None, where there is no verdict, does not count.
+
+    The completions of a group without signal, a flat one, have advantages of 0 by definition.
+    """
+    return len({reward for reward in rewards if reward is not None}) > 1
 
 
 class ProblemQueue:

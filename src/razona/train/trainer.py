@@ -24,7 +24,7 @@ from razona.train.collect import Collected, Collector, Group, Row
 from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
-from razona.train.problems import ProblemQueue
+from razona.train.problems import ProblemQueue, has_signal
 from razona.train.processes import gather_rows, gather_values
 from razona.train.record import stored_rows
 
@@ -97,13 +97,13 @@ class Trainer(GRPOTrainer):
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
             install(self._plain_model(), has_short_products=has_short_products)
-        if choice and self.accelerator.distributed_type not in WHOLE_MODEL_ON_EACH_PROCESS:
+        self.is_sampled_here = self.accelerator.distributed_type in WHOLE_MODEL_ON_EACH_PROCESS
+        if choice and not self.is_sampled_here:
             raise MachineError(
                 "train.sampling: informative needs the whole model on each process, and "
                 f"{self.accelerator.distributed_type} shards it. Set train.sampling: uniform."
             )
         self.choice, self.queue = choice, ProblemQueue(len(choice.rows)) if choice else None
-        self.is_sampled_here = self.accelerator.distributed_type in WHOLE_MODEL_ON_EACH_PROCESS
         self._collected: Collected | None = None
         self._rollout_logprobs: torch.Tensor | None = None
         self.logprob_gaps: list[torch.Tensor] = []
@@ -291,7 +291,7 @@ class Trainer(GRPOTrainer):
                     self.queue.note(
                         place_of[group[0]["problem_id"]],
                         pass_rate=sum(row["outcome"] == Outcome.CORRECT for row in group) / len(group),
-                        is_informative=len({row["reward"] for row in group if row["reward"] is not None}) > 1,
+                        is_informative=has_signal(row["reward"] for row in group),
                     )
 
     def _hand_over(self, collected: Collected) -> None:
@@ -361,7 +361,7 @@ def flat_rows(rewards: Sequence[float | None], group_size: int) -> torch.Tensor:
     flags = []
     for start in range(0, len(rewards), group_size):
         group = rewards[start : start + group_size]
-        flags += [len({reward for reward in group if reward is not None}) < 2] * len(group)
+        flags += [not has_signal(group)] * len(group)
     return torch.tensor(flags, dtype=torch.bool)
 
 
