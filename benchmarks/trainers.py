@@ -129,7 +129,7 @@ def our_trainer(job: Job) -> GRPOTrainer:
 def trl_trainer(job: Job, settings: dict[str, object]) -> GRPOTrainer:
     """Give TRL's own trainer with our recipe, reward and data, and the given fields of its configuration."""
     recipe = job.recipe
-    args = grpo_config(recipe, job.run.checkpoints)
+    args = grpo_config(recipe, job.run.checkpoints, is_packed=False)
     settings = {"save_strategy": "no", **settings}
     size = settings.get("per_device_train_batch_size")
     if isinstance(size, int):

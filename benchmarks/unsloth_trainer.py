@@ -57,7 +57,7 @@ def unsloth_trainer(job: "Job") -> "GRPOTrainer":
 
     recipe, rollout = job.recipe, job.recipe.rollout
     assert recipe.lora is not None and isinstance(recipe.lora.target_modules, list)
-    plain = grpo_config(recipe, job.run.checkpoints)
+    plain = grpo_config(recipe, job.run.checkpoints, is_packed=False)
     RUNS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=RUNS) as folder:  # Unsloth loads by name or folder alone
         job.policy.model.save_pretrained(folder)

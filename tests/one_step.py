@@ -211,7 +211,7 @@ def _theirs(case: Case, recipe: Recipe, policy: Policy, dataset: Dataset, run: R
 
 
 def config_of(case: Case, recipe: Recipe, output_dir: Path, *, num_processes: int) -> GRPOConfig:
-    args = grpo_config(recipe, output_dir, num_processes=num_processes)
+    args = grpo_config(recipe, output_dir, is_packed=True, num_processes=num_processes)
     args.save_strategy = "no"
     args.gradient_checkpointing = args.activation_checkpointing = case.has_checkpointing
     return args

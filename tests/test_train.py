@@ -161,6 +161,13 @@ def test_real_rows_go_through_the_whole_step(recipe: str, file: str, shared_prob
 
 
 def test_the_policy_that_samples_is_the_policy_that_is_trained(tmp_path: Path):
-    config = grpo_config(load("demo", []), tmp_path)
+    config = grpo_config(load("demo", []), tmp_path, is_packed=True)
     assert config.steps_per_generation == config.gradient_accumulation_steps
     assert config.generation_batch_size == load("demo", []).train.completions_per_step
+
+
+@pytest.mark.parametrize(("precision", "is_packed"), [("bfloat16", False), ("bfloat16", True), ("auto", False)])
+def test_bfloat16_by_request_is_autocast_where_the_layers_are_not_ours(precision, is_packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    config = grpo_config(load("demo", [f"train.precision={precision}"]), tmp_path, is_packed=is_packed)
+    assert config.bf16 == (precision == "bfloat16" and not is_packed)

@@ -21,6 +21,7 @@ MODELS = {
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SIZES, head_dim=8)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES)),  # has biases
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
+    "llama with another activation": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, hidden_act="gelu")),
 }
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 IDS = torch.arange(40).view(2, 20) % 61

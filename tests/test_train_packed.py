@@ -1,5 +1,7 @@
 """The packed forward gives TRL's own loss and gradient."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -109,6 +111,27 @@ def test_loss_and_gradient_are_those_of_trl(loss, has_old, has_reference, random
     theirs = outcome(trainer, inputs, is_packed=False)
     ours = outcome(trainer, inputs, is_packed=True)
     assert relative_difference(theirs, ours) < TOLERANCE
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dapo"])
+def test_the_layers_of_bfloat16_give_the_gradient_of_trl_but_for_rounding(loss, random_model, tmp_path, monkeypatch):
+    changes = [f"train.loss_type={loss}", "lora.rank=16"]  # a rank at which adapters are added to their weights
+    inputs = batch(has_old=True, has_reference=False)
+    theirs = outcome(make_trainer(random_model, tmp_path / "theirs", *changes), inputs, is_packed=False)
+    trainer = make_trainer(random_model, tmp_path / "ours", *changes, "train.precision=bfloat16")
+    rounded = outcome(trainer, inputs, is_packed=True)
+    asked: list[bool] = []
+
+    @contextmanager
+    def long_products(is_on: bool) -> Iterator[None]:
+        asked.append(is_on)
+        yield
+
+    monkeypatch.setattr("razona.train.layers.short_products", long_products)
+    unrounded = outcome(trainer, inputs, is_packed=True)
+    assert relative_difference(theirs, unrounded) < 10 * TOLERANCE
+    assert asked and all(asked)
+    assert relative_difference(theirs, rounded) < 0.1
 
 
 def test_a_batch_of_flat_groups_alone_still_gives_every_parameter_a_gradient_of_zero(random_model, tmp_path):

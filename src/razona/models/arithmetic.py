@@ -6,9 +6,17 @@ from contextlib import contextmanager
 import torch
 
 
-def wants_autocast(precision: str) -> bool:
-    """Say whether the forward pass runs under bf16 autocast: on a GPU that has it, unless float32 is asked for."""
-    return precision != "float32" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+def wants_autocast(precision: str, *, is_packed: bool) -> bool:
+    """Say whether the forward pass runs under bf16 autocast.
+
+    On a GPU by request, and with `auto` where it has bf16. On a CPU by request, where the layers are not ours.
+
+    Args:
+        is_packed: log-probs are computed by `razona.train.packed`, whose layers multiply in bf16 on a CPU themselves.
+    """
+    if not torch.cuda.is_available():
+        return precision == "bfloat16" and not is_packed
+    return precision == "bfloat16" or (precision == "auto" and torch.cuda.is_bf16_supported())
 
 
 def wants_short_products(precision: str) -> bool:

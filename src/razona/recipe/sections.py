@@ -263,7 +263,8 @@ class TrainSection(Section):
     """Steps between checkpoints. 10 is our demo: an interruption costs at most 9 steps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic. `auto` is bfloat16 on a GPU that has it and on a CPU with instructions for it (AMX), float32
-    elsewhere. On a CPU, only the projections of the training pass are."""
+    elsewhere. On a CPU only the projections of the training pass are (those whose adapter is a plain LoRA); a model
+    whose batches cannot be packed trains under autocast, by `bfloat16` alone."""
 
 
 class EvaluateSection(Section):

@@ -130,7 +130,8 @@ def _norm_forward(module: torch.nn.Module, original: Forward, hidden: torch.Tens
 
 
 def _mlp_forward(module: Any, original: Forward, is_short: bool, hidden: torch.Tensor) -> torch.Tensor:
-    joint = joint_weight([module.gate_proj, module.up_proj], may_merge=is_short) if is_plain(hidden) else None
+    is_known = module.config.hidden_act == "silu" and is_plain(hidden)
+    joint = joint_weight([module.gate_proj, module.up_proj], may_merge=is_short) if is_known else None
     down = None if joint is None else joint_weight([module.down_proj], may_merge=is_short)
     if joint is None or down is None or joint[1] is not None or down[1] is not None:
         return original(hidden)

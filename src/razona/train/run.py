@@ -234,8 +234,9 @@ def _make_trainer(
 
 def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
     rollout = recipe.rollout
-    args = grpo_config(recipe, run.checkpoints, num_processes=num_processes())
-    if not unsupported_reason(cast(PreTrainedModel, policy.model)):
+    is_packed = not unsupported_reason(cast(PreTrainedModel, policy.model))
+    args = grpo_config(recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes())
+    if is_packed:
         args.ddp_find_unused_parameters = False  # in these families every backward pass reaches every parameter
     trainer = Trainer(
         run=run,

@@ -9,7 +9,7 @@ from razona.models.arithmetic import wants_autocast
 from razona.recipe import Recipe
 
 
-def grpo_config(recipe: Recipe, output_dir: Path, *, num_processes: int = 1) -> GRPOConfig:
+def grpo_config(recipe: Recipe, output_dir: Path, *, is_packed: bool, num_processes: int = 1) -> GRPOConfig:
     """Give TRL's configuration for a recipe.
 
     One optimizer step samples `completions_per_step` completions, once, and reads each of them in one backward
@@ -17,6 +17,7 @@ def grpo_config(recipe: Recipe, output_dir: Path, *, num_processes: int = 1) -> 
     policy that is trained and the ratio starts at 1.
 
     Args:
+        is_packed: log-probs are computed by `razona.train.packed`.
         num_processes: that share a step's completions; TRL's batch sizes are those of one process.
     """
     train, rollout = recipe.train, recipe.rollout
@@ -57,7 +58,7 @@ def grpo_config(recipe: Recipe, output_dir: Path, *, num_processes: int = 1) -> 
         max_grad_norm=train.max_grad_norm,
         # the machine
         use_cpu=is_cpu,
-        bf16=wants_autocast(train.precision),
+        bf16=wants_autocast(train.precision, is_packed=is_packed),
         gradient_checkpointing=not is_cpu,
         dataloader_pin_memory=not is_cpu,
         # what is kept; metrics, completions and the progress bar are ours
