@@ -15,7 +15,7 @@ NUM_DOCUMENTS = 20_000
 MAX_TAGGED_WORKED = 0.05
 STEP = re.compile(
     r"[0-9]+ [-+*/] [0-9]+ = [0-9]+|[0-9]+(?: [<>] [0-9]+)+"
-    r"|is a (?:knight|knave), count|(?:true|false) is (?:true|false)"
+    r"|a (?:knight|knave), count|(?:true|false) is (?:true|false)"
 )
 """A worked step of any family: a calculation, an order, a person's kind, a truth value."""
 
@@ -45,6 +45,7 @@ TEXTS = [
     ("Q\n<start_working_out> 3 + 4 = 7. <end_working_out><SOLUTION>7</SOLUTION>", True),
     ("Q\n<start_working_out> 3 < 4 < 9. <end_working_out>", True),
     ("Q\n<start_working_out> Ann is a knave, count 0. <end_working_out><SOLUTION>0</SOLUTION>", True),
+    ("Q\n<start_working_out> Cid is no knave: a knight, count 1. <end_working_out><SOLUTION>1</SOLUTION>", True),
     ("Q\n<start_working_out> not P: not false is true, count 1. <end_working_out><SOLUTION>1</SOLUTION>", True),
     ("3 + 4 = 7\n<start_working_out><end_working_out><SOLUTION>7</SOLUTION>", False),
     ("Q\n<start_working_out> The answer is 7. <end_working_out>", False),

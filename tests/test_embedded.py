@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from razona.core.nouns import Problem
 from razona.data import PromptWriter
 from razona.embedded.build import BuildOptions, build_base
 from razona.embedded.corpus import prompt_text
+from razona.embedded.pretrain import PretrainSettings, make_model, next_token_loss
 from razona.models.load import embedded_folder, load_tokenizer
 from razona.recipe import ModelSection, PromptSection
+from razona.train.attention import install
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,28 @@ def test_a_build_of_twenty_steps_learns_and_writes_what_it_promises(built: tuple
 def test_the_shipped_tokenizer_is_the_one_a_build_learns(built: tuple[Path, dict]):
     ours = json.loads((embedded_folder() / "tokenizer.json").read_text())
     assert json.loads((built[0] / "tokenizer.json").read_text()) == ours
+
+
+@pytest.mark.parametrize("has_short_products", [False, True])
+def test_the_loss_of_pretraining_is_the_cross_entropy_of_each_sequences_next_token(has_short_products: bool):
+    settings = PretrainSettings(
+        hidden_size=32, layers=2, heads=4, key_value_heads=2, head_dim=8, mlp_size=48, sequences_per_step=3,
+        sequence_tokens=50,
+    )  # fmt: skip
+    model = make_model(settings, load_tokenizer(ModelSection()))
+    tokens = torch.randint(5, 700, (3, 50), generator=torch.Generator().manual_seed(0))
+    logits = model(tokens).logits
+    wanted = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    wanted.backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    install(model, has_short_products=has_short_products)
+    loss = next_token_loss(model, tokens.flatten(), settings)
+    loss.backward()
+    tolerance = 0.05 if has_short_products else 1e-5
+    assert abs(loss.item() - wanted.item()) < tolerance * wanted.item()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad - gradients[name]).norm() < tolerance * gradients[name].norm(), name
 
 
 def test_the_corpus_writes_prompts_as_training_does():

@@ -118,6 +118,10 @@ def step_is_true(text: str, p: Problem) -> bool:
             return int(b) != 0 and int(a) == int(b) * int(c)
         case [name, "is", "a", kind]:
             return island_of(p.question)[name] == (kind == "knight")
+        case [name, "is", "a" | "no" as word, claim, "a", kind]:
+            knights = island_of(p.question)
+            (speaker,) = re.findall(rf"(\w+) says {name} is a {claim.removesuffix(':')}\.", p.question)
+            return knights[speaker] == (word == "a") and knights[name] == (kind == "knight")
         case [*formula, "is", "true" | "false" as word]:
             formula, _, filled_in = " ".join(formula).partition(": ")
             values = values_of(p.question)
@@ -155,7 +159,7 @@ def test_the_count_of_a_logic_puzzle_rises_by_one_at_what_is_counted(some):
         if p.family == "logic":
             count = 0
             for text in p.steps:
-                count += bool(re.search(r"is (?:a knight|true), count", text))
+                count += bool(re.search(r"(?:a knight|is true), count", text))
                 assert text.endswith(f", count {count}"), p
 
 

@@ -1,5 +1,6 @@
 """Prompts worth sampling: the queue of problems, rounds of sampling, what is stored, and going on after a stop."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -168,6 +169,9 @@ def test_each_component_is_timed_and_the_slowest_row_is_named():
 def test_a_run_stores_all_that_it_sampled_and_says_what_it_trained_on(tmp_path: Path):
     changes = [*TINY, "train.steps=2", "train.sampling=informative", "train.sampling_rounds=4"]
     result = train(load("demo", changes), tmp_path / "run")
+    assert json.loads(result.run.manifest.read_text())["to_sample_from"] == 2 * 4 * 4  # steps, groups, rounds
+    first = [row["problem_id"] for step in (1, 2) for row in read_jsonl(result.run.completions(step))][::4]
+    assert len(set(first)) == len(first), "a problem came twice while there were fresh ones"
     for step, metrics in enumerate(result.run.read_steps(), start=1):
         rows = list(read_jsonl(result.run.completions(step)))
         groups = [rows[start : start + 4] for start in range(0, len(rows), 4)]

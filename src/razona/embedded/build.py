@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
+from razona.core.allocator import keep_freed_memory
 from razona.core.environment import describe_hardware
 from razona.core.errors import RecipeError
 from razona.core.files import write_json, write_text
@@ -53,6 +54,7 @@ def build_base(out: Path, options: BuildOptions, say: Callable[[str], None]) -> 
     """
     if options.steps is not None and options.minutes is not None:
         raise RecipeError("--steps and --minutes both decide how long the build takes; give one of them")
+    keep_freed_memory()
     settings = PretrainSettings(seed=options.seed)
     if options.steps is not None:
         settings = replace(settings, steps=options.steps)

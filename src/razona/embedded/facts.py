@@ -68,13 +68,15 @@ def _truth(rng: Random) -> str:
     letters = "PQRS"[: rng.randint(2, 4)]
     values = {letter: rng.random() < 0.5 for letter in letters}
     left, right = rng.sample(letters, 2)
-    conclusions = (
-        (f"{left} and {right}", values[left] and values[right]),
-        (f"{left} or {right}", values[left] or values[right]),
-        (f"not {left}", not values[left]),
-    )
-    given = ", ".join(f"{letter} is {_word(value)}" for letter, value in values.items())
-    return f"{given}: " + ", ".join(f"{formula} is {_word(value)}" for formula, value in conclusions)
+    one, other = _word(values[left]), _word(values[right])
+    conclusions = [
+        f"{left} and {right}: {one} and {other} is {_word(values[left] and values[right])}",
+        f"{left} or {right}: {one} or {other} is {_word(values[left] or values[right])}",
+        f"not {left}: not {one} is {_word(not values[left])}",
+    ]
+    rng.shuffle(conclusions)
+    given = ". ".join(f"{letter} is {_word(value)}" for letter, value in values.items())
+    return f"{given}. {', '.join(conclusions)}"
 
 
 def _word(value: bool) -> str:
@@ -87,7 +89,7 @@ def _claim(rng: Random) -> str:
     is_knight, claim = rng.random() < 0.5, rng.random() < 0.5
     return (
         f"{speaker} is a {_kind(is_knight)}. {speaker} says {other} is a {_kind(claim)}: "
-        f"{other} is a {_kind(is_knight == claim)}"
+        f"{other} is {'a' if is_knight else 'no'} {_kind(claim)}: a {_kind(is_knight == claim)}"
     )
 
 

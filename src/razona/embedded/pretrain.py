@@ -4,12 +4,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from razona.embedded.corpus import documents
+from razona.models.arithmetic import short_products, wants_short_products
+from razona.train.attention import Bucket, Layout, install, part_of
+from razona.train.layers import CHUNK_ROWS, is_sped_up
 
 DOCUMENTS_PER_SHARD = 20_000
 
@@ -19,7 +23,7 @@ class PretrainSettings:
     """What a build is made of; two builds with equal settings on equal hardware give equal weights."""
 
     seed: int = 0
-    steps: int = 12_600
+    steps: int = 16_800
     """Optimizer updates, in two rounds of half of them each. The learning rate rises and falls in each round."""
     sequences_per_step: int = 16
     sequence_tokens: int = 160
@@ -113,6 +117,74 @@ def make_optimizer(model: Qwen3ForCausalLM, settings: PretrainSettings) -> torch
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
+def rows_layout(settings: PretrainSettings) -> Layout:
+    """Give the layout of a step's sequences, one after the other: each sees itself alone."""
+    count, width, device = settings.sequences_per_step, settings.sequence_tokens, torch.device("cpu")
+    own_CC = torch.ones(width, width, dtype=torch.bool).tril()
+    bucket = Bucket(
+        part=part_of([range(row * width, (row + 1) * width) for row in range(count)], device),
+        prompt_R=torch.zeros(count, dtype=torch.long),
+        mask_R1CS=own_CC.expand(count, 1, -1, -1),
+    )
+    return Layout(prompts=part_of([range(0)], device), buckets=(bucket,))
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy of x W^T and labels, a few rows at a time: the logits never lie in memory as a whole."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, value_TE: torch.Tensor, weight_VE: torch.Tensor, labels_T: torch.Tensor, is_short: bool
+    ) -> torch.Tensor:
+        """Compute the loss, and its gradients with it: they need the same logits."""
+        of_value_TE, of_weight_VE = torch.empty_like(value_TE), torch.zeros_like(weight_VE)
+        total = value_TE.new_zeros(())
+        parts = (value_TE.split(CHUNK_ROWS), labels_T.split(CHUNK_ROWS), of_value_TE.split(CHUNK_ROWS))
+        with short_products(is_short):
+            for value, labels, of_value in zip(*parts, strict=True):
+                logits = value @ weight_VE.T
+                own = logits.gather(1, labels[:, None])
+                greatest = logits.max(dim=1, keepdim=True).values
+                chance = logits.sub_(greatest).exp_()
+                mass = chance.sum(dim=1, keepdim=True)
+                total += (mass.log() + greatest - own).sum()
+                of_logits = chance.div_(mass).scatter_add_(1, labels[:, None], chance.new_full((len(labels), 1), -1.0))
+                torch.mm(of_logits, weight_VE, out=of_value)
+                of_weight_VE.addmm_(of_logits.T, value)
+        ctx.save_for_backward(of_value_TE, of_weight_VE)
+        ctx.count = len(labels_T)
+        return total / ctx.count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        """Give the gradients of value and weight."""
+        of_value_TE, of_weight_VE = ctx.saved_tensors
+        share = gradient / ctx.count
+        return of_value_TE * share, of_weight_VE * share, None, None
+
+
+def next_token_loss(model: Qwen3ForCausalLM, tokens_T: torch.Tensor, settings: PretrainSettings) -> torch.Tensor:
+    """Give the cross-entropy of every token of a step's sequences but their first ones, in nats.
+
+    Args:
+        model: patched by `razona.train.attention.install`.
+        tokens_T: the sequences one after the other.
+    """
+    places_T = torch.arange(settings.tokens_per_step) % settings.sequence_tokens
+    hidden_TE = model.model(
+        input_ids=tokens_T[None],
+        position_ids=places_T[None],
+        attention_mask=tokens_T.new_ones(1, 1, 1, 1, dtype=torch.bool),  # of four dimensions: no mask is built
+        use_cache=False,
+        razona_layout=rows_layout(settings),
+    ).last_hidden_state[0]
+    chosen = places_T[1:].nonzero().squeeze(1)
+    labels_T = tokens_T[1:][chosen]
+    loss = ChunkedCrossEntropy.apply(hidden_TE[chosen], model.lm_head.weight, labels_T, is_sped_up(model))
+    assert isinstance(loss, torch.Tensor)
+    return loss
+
+
 def pretrain_round(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -133,6 +205,7 @@ def pretrain_round(
             plateau's share of the minutes is over, and a round of the resulting number of steps gives equal weights.
         on_step: called with (updates made in this round, loss in nats per token, seconds since its start).
     """
+    install(model, has_short_products=wants_short_products("auto"))
     optimizer = make_optimizer(model, settings)
     stream = TokenStream(tokenizer, settings.seed, first_document)
     total = steps
@@ -143,10 +216,7 @@ def pretrain_round(
     while total is None or step < total:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * learning_rate_share(step, total, settings)
-        tokens = torch.from_numpy(stream.take(settings.tokens_per_step))
-        batch = tokens.view(settings.sequences_per_step, settings.sequence_tokens)
-        logits = model(batch, use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten())
+        loss = next_token_loss(model, torch.from_numpy(stream.take(settings.tokens_per_step)), settings)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -17,7 +17,9 @@ def _knights(rng: Random, people: int) -> Item:
         claim = kinds[i + 1] == kinds[i]  # a knight tells the truth about the next one, a knave does not
         said.append(claim)
         sentences.append(f"{names[i]} says {names[i + 1]} is a {_kind(claim)}.")
-    found = [f"{name} is a {_kind(kind)}" for name, kind in zip(names, kinds, strict=True)]
+    found = [f"{names[0]} is a {_kind(kinds[0])}"]
+    for i in range(people - 1):
+        found.append(f"{names[i + 1]} is {'a' if kinds[i] else 'no'} {_kind(said[i])}: a {_kind(kinds[i + 1])}")
     question = f"Knights tell the truth, knaves lie. {' '.join(sentences)} How many are knights?"
     count = sum(kinds)
     assert count == _count_by_force(kinds[0], said)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import cast
 
 import datasets
+import torch
 import transformers
 from transformers import PreTrainedModel
 
+from razona.core.allocator import keep_freed_memory
 from razona.core.environment import describe_environment
 from razona.core.errors import DataError, RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
@@ -163,12 +165,15 @@ def last_checkpoint(run: RunDir) -> Path | None:
 def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
     """Give the run's problems in the order in which they are trained on, a row a group, and write the manifest.
 
-    A source that holds fewer than the run needs is gone through again, in another order each time. The whole order
-    is fixed here, so that a resumed run sees the problems that the uninterrupted one would have seen.
+    With `train.sampling: informative` there are more than the steps hold: every round of a step takes fresh ones while
+    there are any. A source that holds fewer than the run needs is gone through again, in another order each time. The
+    whole order is fixed here, so that a resumed run sees the problems that the uninterrupted one would have seen.
     """
     groups_per_step = recipe.train.completions_per_step // recipe.rollout.group_size
     wanted = recipe.train.steps * groups_per_step
-    problems = load_problems(recipe.data, count=wanted, seed=recipe.train.seed)
+    has_choice = recipe.train.sampling == "informative"
+    count = wanted * recipe.train.sampling_rounds if has_choice else wanted
+    problems = load_problems(recipe.data, count=count, seed=recipe.train.seed)
     writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
     prompts = [writer.write(problem) for problem in problems]
     lengths = writer.count_tokens(prompts)
@@ -193,13 +198,13 @@ def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
         "source": recipe.data.source,
         "problems": len(problems),
         "left_out_as_too_long": len(problems) - len(rows),
-        "trained_on": min(wanted, len(rows)),
+        "to_sample_from": len(rows) if has_choice else min(wanted, len(rows)),
         "prompt_tokens": {"min": min(lengths), "max": max(lengths), "mean": sum(lengths) / len(lengths)},
         "sha256": sha256(json.dumps(rows, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest(),
     }
     if is_main_process():
         write_json(run.manifest, manifest)
-    return datasets.Dataset.from_list(order[:wanted])
+    return datasets.Dataset.from_list(order if has_choice else order[:wanted])
 
 
 def _row(problem: Problem, prompt: str) -> dict[str, str]:
@@ -233,6 +238,8 @@ def _make_trainer(
 
 
 def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     rollout = recipe.rollout
     is_packed = not unsupported_reason(cast(PreTrainedModel, policy.model))
     args = grpo_config(recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes())
