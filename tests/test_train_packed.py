@@ -127,7 +127,8 @@ def test_the_layers_of_bfloat16_give_the_gradient_of_trl_but_for_rounding(loss, 
         asked.append(is_on)
         yield
 
-    monkeypatch.setattr("razona.train.layers.short_products", long_products)
+    for module in ("layers", "head"):
+        monkeypatch.setattr(f"razona.train.{module}.short_products", long_products)
     unrounded = outcome(trainer, inputs, is_packed=True)
     assert relative_difference(theirs, unrounded) < 10 * TOLERANCE
     assert asked and all(asked)

@@ -28,14 +28,14 @@ from razona.train import train
 from razona.train.processes import in_main_process, join_processes, leave_processes, reward_seed, stop_together
 from razona.train.run import _dataset
 
-TOLERANCE = 5e-5
-"""TRL's own gradients in fp32 are up to 2.8e-5 of their norm from those in fp64 on this random model, ours 1.5e-5."""
+TOLERANCE = 1e-5
 SHARE = 8
 """Completions of one of two processes in `small_run`."""
 
 
 RACE = "terminate called without an active exception"
-"""What torch's threads say, once in many ends, when their process ends before them: no doing of ours."""
+"""What the C++ library says, once in many ends, where a process ends before a thread of torch's, its work done and
+written. Which thread it is we have not found."""
 
 
 def launch(*program: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -104,10 +104,10 @@ def finished(folder: Path, random_model: Path) -> subprocess.CompletedProcess[st
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory, random_model: Path) -> Path:
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two processes took the step of each case, ours and TRL's."""
     folder = tmp_path_factory.mktemp("steps")
-    done = launch(one_step.__file__, str(random_model), str(folder), folder=folder)
+    done = launch(one_step.__file__, str(folder), folder=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -118,7 +118,7 @@ def found(steps: Path, process: int, case: Case, side: str) -> Step:
 
 def difference(ours: Step, theirs: Step) -> float:
     """Give the largest relative difference, of the loss and of each parameter's gradient in its own norm."""
-    assert ours.gradient.keys() == theirs.gradient.keys() and len(ours.gradient) == 42  # 3 layers, 7 matrices, A and B
+    assert ours.gradient.keys() == theirs.gradient.keys() and len(ours.gradient) == 56  # 4 layers, 7 matrices, A and B
     assert all(gradient.norm() > 1e-5 for gradient in theirs.gradient.values())
     apart = [(ours.gradient[name] - other).norm() / other.norm() for name, other in theirs.gradient.items()]
     # On policy, advantages cancel in the loss of `grpo`: what is left of it is rounding.
@@ -142,10 +142,10 @@ def test_both_processes_hand_the_optimizer_the_same_gradient(case: Case, steps: 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo"])
 @pytest.mark.parametrize("accumulation", [1, 4])
-def test_two_processes_give_the_gradient_of_one(loss: str, accumulation: int, steps: Path, random_model, tmp_path):
+def test_two_processes_give_the_gradient_of_one(loss: str, accumulation: int, steps: Path, tmp_path: Path):
     case = Case(loss=loss, accumulation=accumulation, flat_groups=SECOND_HALF)
     in_two = found(steps, 0, case, "ours")
-    in_one = one_step.take_step(replace(case, accumulation=1), random_model, tmp_path, is_ours=True)
+    in_one = one_step.take_step(replace(case, accumulation=1), tmp_path, is_ours=True)
     assert difference(in_two, in_one) < TOLERANCE
 
 
@@ -158,9 +158,9 @@ def test_a_process_of_flat_groups_computes_one_row_a_backward_pass(steps: Path):
 
 
 @pytest.mark.slow
-def test_stored_texts_and_verdicts_belong_to_their_rows(steps: Path, random_model: Path, tmp_path: Path):
+def test_stored_texts_and_verdicts_belong_to_their_rows(steps: Path, tmp_path: Path):
     case = Case(loss="dapo", accumulation=4, is_clipped=True)
-    recipe = one_step.recipe_of(case, random_model)
+    recipe = one_step.recipe_of(case)
     targets = _dataset(recipe, load_policy(recipe.model), RunDir(tmp_path))["target"][:]
     rows = list(read_jsonl(RunDir(steps / case.name / "ours").completions(1)))
     assert [row["completion"] for row in rows] == one_step.texts_of_step(targets, case.flat_groups)
@@ -173,10 +173,10 @@ def test_stored_texts_and_verdicts_belong_to_their_rows(steps: Path, random_mode
 
 @pytest.mark.parametrize("accumulation", [1, 4])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_one_process_gives_trls_own_loss_and_gradient(loss: str, accumulation: int, random_model: Path, tmp_path: Path):
+def test_one_process_gives_trls_own_loss_and_gradient(loss: str, accumulation: int, tmp_path: Path):
     case = Case(loss=loss, accumulation=accumulation, is_clipped=True)
-    ours = one_step.take_step(case, random_model, tmp_path / "ours", is_ours=True)
-    theirs = one_step.take_step(case, random_model, tmp_path / "theirs", is_ours=False)
+    ours = one_step.take_step(case, tmp_path / "ours", is_ours=True)
+    theirs = one_step.take_step(case, tmp_path / "theirs", is_ours=False)
     assert len(ours.computed_rows) == accumulation and not theirs.computed_rows
     assert difference(ours, theirs) < TOLERANCE
 

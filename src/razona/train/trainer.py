@@ -22,6 +22,7 @@ from razona.rollout import OnFinished, Sampled, Sampling, choose_engine, generat
 from razona.train.attention import install
 from razona.train.collect import Collected, Collector, Group, Row
 from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.head import speed_up_head
 from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 from razona.train.problems import ProblemQueue, has_signal
@@ -97,6 +98,8 @@ class Trainer(GRPOTrainer):
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
             install(self._plain_model(), has_short_products=has_short_products)
+            if self.accelerator.device.type == "cpu" and not self._has_entropy_bonus():
+                speed_up_head(self._plain_model(), self.temperature, has_short_products=has_short_products)
         self.is_sampled_here = self.accelerator.distributed_type in WHOLE_MODEL_ON_EACH_PROCESS
         if choice and not self.is_sampled_here:
             raise MachineError(
@@ -197,8 +200,10 @@ class Trainer(GRPOTrainer):
 
     def _may_leave_rows_out(self) -> bool:
         """Say whether the loss of a row is 0 where its advantage is: KL and entropy terms have a loss of their own."""
-        has_bonus = getattr(self.args, "entropy_coef", 0.0) != 0 or getattr(self.args, "use_adaptive_entropy", False)
-        return self.beta == 0.0 and self.top_entropy_quantile == 1.0 and not has_bonus
+        return self.beta == 0.0 and self.top_entropy_quantile == 1.0 and not self._has_entropy_bonus()
+
+    def _has_entropy_bonus(self) -> bool:
+        return getattr(self.args, "entropy_coef", 0.0) != 0 or getattr(self.args, "use_adaptive_entropy", False)
 
     def _get_per_token_logps_and_entropies(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
