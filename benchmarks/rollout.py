@@ -33,6 +33,7 @@ from measuring import (
 from trainers import POLICY, job_of, make_policy
 from transformers import AutoConfig
 
+from razona.core.allocator import keep_freed_memory
 from razona.core.files import write_json
 from razona.models.arithmetic import short_products
 from razona.models.load import EMBEDDED, embedded_folder
@@ -73,6 +74,7 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
     A call that takes longer than `limit_s` ends the process.
     """
     use_threads()
+    keep_freed_memory()  # for every engine, as in our trainer
     groups = -(-workload.num_completions // GROUP)
     recipe = load(
         "demo",

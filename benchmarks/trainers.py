@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from razona.core.allocator import keep_freed_memory
 from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.models.arithmetic import short_products
@@ -28,18 +29,22 @@ SCRATCH = ROOT / "runs" / f"bench-step-{base_hash()}"
 POLICY = SCRATCH / "policy"
 TRL_DEFAULT = "trl fp32"
 CONTINUOUS: dict[str, object] = {"use_transformers_continuous_batching": True}
+KEPT_MEMORY = "kept memory"
 TRL_SETTINGS: dict[str, dict[str, object]] = {
     TRL_DEFAULT: {},
     "trl bf16": {"bf16": True},
+    "trl fp32, microbatch 32": {"per_device_train_batch_size": 32},
     "trl fp32, microbatch 256": {"per_device_train_batch_size": 256},
     "trl bf16, microbatch 256": {"bf16": True, "per_device_train_batch_size": 256},
     "trl fp32, static cache": {"cache_implementation": "static"},
     "trl bf16, continuous batching": {"bf16": True, **CONTINUOUS},
+    "trl fp32, compiled": {"torch_compile": True},
+    f"trl fp32, {KEPT_MEMORY}": {},
     "trl bf16 products": {},
     "trl bf16 products, static cache": {"cache_implementation": "static"},
 }
-"""Setting -> fields of TRL's configuration. `bf16 products` is no field: it is our mode for CPUs
-(`razona.models.arithmetic`), which TRL's trainer does not set but runs under."""
+"""Setting -> fields of TRL's configuration. `bf16 products` and `kept memory` are no fields: they are what our trainer
+does on a CPU (`razona.models.arithmetic`, `razona.core.allocator`), which TRL's does not but runs under."""
 OUR_SETTINGS = {"ours fp32": "float32", "ours bf16 products": "bfloat16"}
 
 
@@ -112,8 +117,10 @@ def make_trainer(job: Job, name: str) -> GRPOTrainer:
     """Give the trainer of a setting's name; no checkpoint is written.
 
     Args:
-        name: one of `OUR_SETTINGS` or `TRL_SETTINGS`.
+        name: one of `OUR_SETTINGS` or `TRL_SETTINGS`. With `kept memory` this process keeps what it frees from here on.
     """
+    if KEPT_MEMORY in name:
+        keep_freed_memory()
     return our_trainer(job) if name in OUR_SETTINGS else trl_trainer(job, TRL_SETTINGS[name])
 
 

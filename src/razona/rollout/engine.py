@@ -37,6 +37,7 @@ def generate(
     sampling: Sampling,
     seed: int,
     max_slots: int | None = None,
+    has_short_products: bool = False,
     on_finished: OnFinished | None = None,
 ) -> list[Sampled]:
     """Sample a completion of each prompt, in order.
@@ -45,11 +46,19 @@ def generate(
         prompts: token ids, one entry a completion.
         engine: as `choose_engine` gave it.
         max_slots: rows that run at a time with `native`; None: all. `transformers` runs all at once.
+        has_short_products: with `native`, large products of fp32 matrices are in bf16.
         on_finished: told of rows as they are done; with `transformers` of all of them at the end.
     """
     if engine == "native":
         return native_decode(
-            model, prompts, ends=ends, sampling=sampling, seed=seed, max_slots=max_slots, on_finished=on_finished
+            model,
+            prompts,
+            ends=ends,
+            sampling=sampling,
+            seed=seed,
+            max_slots=max_slots,
+            has_short_products=has_short_products,
+            on_finished=on_finished,
         )
     with torch.no_grad():
         tokens = decode(

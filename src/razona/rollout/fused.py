@@ -4,6 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +13,16 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from razona.models.arithmetic import short_products
 from razona.models.families import unusual_attention
 
 MAX_FUSED_BYTES = 2**30
 """Up to this size the layers' weights are copied side by side; larger ones are used where they are."""
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 """Positions whose angles do not depend on the length of the text."""
+
+SHORT_ROWS = 48
+"""For fewer rows a product in bf16 does not pay: reading and converting the weights costs what it saves."""
 
 Project = Callable[[torch.Tensor], torch.Tensor]
 
@@ -78,6 +83,8 @@ class FusedLayers:
     scaling: float
     dtype: torch.dtype
     """Of the products; sums over the layers and norms are in fp32 or the weights' own type, whichever is wider."""
+    has_short_products: bool
+    """Products of fp32 matrices with many rows read their factors rounded to bf16."""
 
     @property
     def device(self) -> torch.device:
@@ -85,7 +92,7 @@ class FusedLayers:
         return self.embedding.device
 
     @staticmethod
-    def of(model: PreTrainedModel | PeftModel) -> "FusedLayers":
+    def of(model: PreTrainedModel | PeftModel, *, has_short_products: bool = False) -> "FusedLayers":
         """Gather a model's weights as they are now."""
         plain = _plain(model)
         config = plain.config
@@ -93,7 +100,12 @@ class FusedLayers:
         own = plain.model.embed_tokens.weight.dtype
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else own
         total = sum(parameter.numel() for parameter in plain.model.layers.parameters()) * dtype.itemsize
-        project = _fused(dtype) if total <= MAX_FUSED_BYTES else _in_place
+        gather = _fused(dtype) if total <= MAX_FUSED_BYTES else _in_place
+        is_short = has_short_products and dtype == torch.float32
+
+        def project(modules: Sequence[torch.nn.Module]) -> Project:
+            return partial(_shortened, gather(modules), is_short)
+
         attention = plain.model.layers[0].self_attn
         layers = tuple(
             Layer(
@@ -119,6 +131,7 @@ class FusedLayers:
             head_size=attention.head_dim,
             scaling=attention.scaling,
             dtype=dtype,
+            has_short_products=is_short,
         )
 
     def angles(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +142,7 @@ class FusedLayers:
 
     def norm(self, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Give the root-mean-square norm over the last dimension."""
-        return functional.rms_norm(value.float(), weight.shape, weight.float(), self.eps)
+        return _normed(value.float(), self.eps).mul_(weight)
 
     def attention_inputs(
         self, layer: Layer, hidden_BTE: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor
@@ -143,7 +156,7 @@ class FusedLayers:
         num_rotated = self.num_heads + self.num_key_heads
         turned = heads[..., :num_rotated, :]
         if layer.head_norm is not None:
-            turned = functional.rms_norm(turned.float(), (self.head_size,), None, self.eps).mul_(layer.head_norm)
+            turned = _normed(turned.float(), self.eps).mul_(layer.head_norm)
         one, other = turned.chunk(2, dim=-1)
         rotated = torch.mul(turned, cosine).addcmul_(torch.cat([-other, one], dim=-1), sine).to(self.dtype)
         heads = torch.cat([rotated[..., self.num_heads :, :], heads[..., num_rotated:, :]], dim=-2)
@@ -157,7 +170,20 @@ class FusedLayers:
 
     def logits(self, hidden_BE: torch.Tensor) -> torch.Tensor:
         """Give fp32 logits, [B, V]."""
-        return (self.norm(hidden_BE, self.final_norm).to(self.dtype) @ self.head.T).float()
+        normed_BE = self.norm(hidden_BE, self.final_norm).to(self.dtype)
+        return _shortened(partial(functional.linear, weight=self.head), self.has_short_products, normed_BE).float()
+
+
+def _normed(value: torch.Tensor, eps: float) -> torch.Tensor:
+    """Give x / sqrt(mean(x^2) + eps) over the last dimension, in half the passes of torch's on a CPU."""
+    norm = torch.linalg.vector_norm(value, dim=-1, keepdim=True)
+    return value * norm.square_().div_(value.shape[-1]).add_(eps).rsqrt_()
+
+
+def _shortened(project: Project, is_short: bool, value: torch.Tensor) -> torch.Tensor:
+    """Run a projection, with bf16 products where they are wanted and pay."""
+    with short_products(is_short and value.numel() >= SHORT_ROWS * value.shape[-1]):
+        return project(value)
 
 
 def _head_norm(attention: Any, num_heads: int, num_key_heads: int) -> torch.Tensor | None:

@@ -23,10 +23,10 @@ from razona.core.seeds import derive_seed
 from razona.rollout.fused import FusedLayers
 from razona.rollout.sampling import Sampling, draw
 
-SHRINK_AT = 0.75
-"""Without waiting rows, the cache is cut to the running ones when fewer than this share of its slots runs."""
+SHRINK_AT = 0.875
+"""Without waiting rows, those that have finished leave when fewer than this share of the slots runs."""
 REFILL_AT = 0.125
-"""Waiting rows are let in when this share of the slots has finished: each time the cache is copied."""
+"""Waiting rows are let in when this share of the slots has finished: each time their prompts are read."""
 PREFILL_TOKENS = 16_384
 """Prompt tokens that are read in one forward pass."""
 
@@ -47,10 +47,12 @@ OnFinished = Callable[[list[int], list[list[int]]], None]
 
 @dataclass(slots=True)
 class _Slots:
-    """The running rows; every tensor has one entry a slot."""
+    """The running rows. The cache is made once; the other tensors have one entry a running row."""
 
     cache: list[torch.Tensor]
-    """Keys, then values, one tensor a layer, [S, 2 K, T, D]."""
+    """Keys, then values, one tensor a layer, [slots, 2 K, T, D]: the running rows first, then what others left."""
+    written: int
+    """Tokens of the cache that every slot has written, with zeros where its row has fewer; later ones hold anything."""
     row_S: torch.Tensor
     length_S: torch.Tensor
     """Tokens in the cache."""
@@ -58,20 +60,45 @@ class _Slots:
     """Tokens sampled."""
     logits_SV: torch.Tensor
 
-    def keep(self, index: torch.Tensor) -> None:
-        """Cut to the given slots."""
-        reach = int(self.length_S[index].max()) + 1 if len(index) else 0
-        self.cache = [_rows(part, index, reach) for part in self.cache]
-        self.row_S, self.length_S, self.made_S = self.row_S[index], self.length_S[index], self.made_S[index]
-        self.logits_SV = self.logits_SV[index]
+    @staticmethod
+    def empty(layers: FusedLayers, count: int, capacity: int) -> "_Slots":
+        """Make room for `count` rows of `capacity` tokens."""
+        shape = (count, 2 * layers.num_key_heads, capacity, layers.head_size)
+        nothing = torch.zeros(0, dtype=torch.long, device=layers.device)
+        return _Slots(
+            cache=[torch.empty(shape, dtype=layers.dtype, device=layers.device) for _ in layers.layers],
+            written=0,
+            row_S=nothing,
+            length_S=nothing,
+            made_S=nothing,
+            logits_SV=torch.zeros(0, len(layers.head), device=layers.device),
+        )
 
-    def add(self, other: "_Slots") -> None:
-        """Append the slots of another batch."""
-        self.cache = [torch.cat(pair) for pair in zip(self.cache, other.cache, strict=True)]
-        self.row_S = torch.cat([self.row_S, other.row_S])
-        self.length_S = torch.cat([self.length_S, other.length_S])
-        self.made_S = torch.cat([self.made_S, other.made_S])
-        self.logits_SV = torch.cat([self.logits_SV, other.logits_SV])
+    def keep(self, is_kept_S: torch.Tensor) -> torch.Tensor:
+        """Cut to the chosen rows: those at the end move into the places of those that leave.
+
+        Returns:
+            Where each row stood before.
+        """
+        count = int(is_kept_S.sum())
+        order = torch.arange(count, device=is_kept_S.device)
+        free = (~is_kept_S[:count]).nonzero().squeeze(1)
+        moving = count + is_kept_S[count:].nonzero().squeeze(1)
+        order[free] = moving
+        if len(free):
+            reach = int(self.length_S[is_kept_S].max())
+            for part in self.cache:
+                part[free, :, :reach] = part[moving, :, :reach]
+        self.row_S, self.length_S, self.made_S = self.row_S[order], self.length_S[order], self.made_S[order]
+        self.logits_SV = self.logits_SV[order]
+        return order
+
+    def write_zeros_to(self, reach: int) -> None:
+        """See to it that the first `reach` tokens are written."""
+        if reach > self.written:
+            for part in self.cache:
+                part[:, :, self.written : reach] = 0
+            self.written = reach
 
 
 def uniforms(seeds: Sequence[int], count: int) -> torch.Tensor:
@@ -93,6 +120,7 @@ def native_decode(
     sampling: Sampling,
     seed: int,
     max_slots: int | None = None,
+    has_short_products: bool = False,
     on_finished: OnFinished | None = None,
 ) -> list[Sampled]:
     """Sample a completion of each prompt.
@@ -102,9 +130,10 @@ def native_decode(
         ends: ids that end a completion.
         seed: row i draws from a stream hashed from it and i.
         max_slots: rows that run at a time; bounds the memory of keys and values. None: all.
+        has_short_products: large products read their factors rounded to bf16, which pays on a CPU with AMX.
         on_finished: called with rows that are done and their ids, each row once, some while others still run.
     """
-    layers = FusedLayers.of(model)
+    layers = FusedLayers.of(model, has_short_products=has_short_products)
     device = layers.device
     first_with: dict[tuple[int, ...], int] = {}
     waiting = sorted(
@@ -125,10 +154,10 @@ def native_decode(
 
     untold: set[int] = set()
 
-    def admit(count: int) -> _Slots:
+    def admit(count: int) -> None:
         rows = [waiting.pop() for _ in range(count)]
         untold.update(rows)
-        return _prefill(layers, prompts, rows, capacity, angles)
+        _prefill(layers, slots, prompts, rows, angles)
 
     def tell(running: torch.Tensor) -> None:
         if on_finished is None:
@@ -138,7 +167,8 @@ def native_decode(
         lengths = lengths_B[rows].tolist()
         on_finished(rows, [ids[:length] for ids, length in zip(ids_BM[rows].tolist(), lengths, strict=True)])
 
-    slots = admit(num_slots)
+    slots = _Slots.empty(layers, num_slots, capacity)
+    admit(num_slots)
     while True:
         next_S, logprob_S = draw(slots.logits_SV, uniform_BM[slots.row_S, slots.made_S], sampling)
         ids_BM[slots.row_S, slots.made_S] = next_S
@@ -151,9 +181,7 @@ def native_decode(
             tell(slots.row_S[:0])
             break
         if running < (1 - REFILL_AT if waiting else SHRINK_AT) * len(next_S):
-            index = running_S.nonzero().squeeze(1)
-            slots.keep(index)
-            next_S = next_S[index]
+            next_S = next_S[slots.keep(running_S)]
             tell(slots.row_S)
         else:
             slots.row_S = torch.where(running_S, slots.row_S, nobody)
@@ -162,11 +190,7 @@ def native_decode(
         if len(next_S):
             _forward_one(layers, slots, next_S, angles)
         if waiting and len(next_S) < num_slots:
-            fresh = admit(min(num_slots - len(next_S), len(waiting)))
-            if len(next_S):
-                slots.add(fresh)
-            else:
-                slots = fresh
+            admit(min(num_slots - len(next_S), len(waiting)))
     lengths = lengths_B[:nobody].tolist()
     return [
         Sampled(ids=ids[:length], logprobs=logprobs[:length])
@@ -174,45 +198,44 @@ def native_decode(
     ]
 
 
-def _rows(part_SKTD: torch.Tensor, index: torch.Tensor, reach: int) -> torch.Tensor:
-    """Give the slots at `index`, of which the first `reach` tokens are filled."""
-    out = part_SKTD.new_zeros(len(index), *part_SKTD.shape[1:])
-    out[:, :, :reach] = part_SKTD[:, :, :reach].index_select(0, index)
-    return out
-
-
 Angles = tuple[torch.Tensor, torch.Tensor]
 
 
 def _prefill(
-    layers: FusedLayers, prompts: Sequence[Sequence[int]], rows: Sequence[int], capacity: int, angles: Angles
-) -> _Slots:
-    """Read the prompts of the rows, each distinct one once, and give their slots."""
+    layers: FusedLayers, slots: _Slots, prompts: Sequence[Sequence[int]], rows: Sequence[int], angles: Angles
+) -> None:
+    """Read the prompts of the rows, each distinct one once, and let the rows run in the next free slots."""
     distinct = list(dict.fromkeys(tuple(prompts[row]) for row in rows))
     place = {ids: number for number, ids in enumerate(distinct)}
-    per_batch = max(1, PREFILL_TOKENS // max(map(len, distinct)))
+    longest = max(map(len, distinct))
+    per_batch = max(1, PREFILL_TOKENS // longest)
     read = [
-        _read_prompts(layers, distinct[start : start + per_batch], capacity, angles)
+        _read_prompts(layers, distinct[start : start + per_batch], longest, angles)
         for start in range(0, len(distinct), per_batch)
     ]
-    prompt_of_S = torch.tensor([place[tuple(prompts[row])] for row in rows], device=layers.device)
-    return _Slots(
-        cache=[
-            _rows(torch.cat([one.cache[number] for one in read]), prompt_of_S, max(map(len, distinct)))
-            for number in range(len(layers.layers))
-        ],
-        row_S=torch.tensor(list(rows), device=layers.device),
-        length_S=torch.tensor([len(prompts[row]) for row in rows], device=layers.device),
-        made_S=torch.zeros(len(rows), dtype=torch.long, device=layers.device),
-        logits_SV=torch.cat([one.logits_SV for one in read])[prompt_of_S],
-    )
+    device = layers.device
+    prompt_of_S = torch.tensor([place[tuple(prompts[row])] for row in rows], device=device)
+    slots.write_zeros_to(longest)
+    first = len(slots.row_S)
+    for part, *keys_values in zip(slots.cache, *(cache for cache, _ in read), strict=True):
+        part[first : first + len(rows), :, :longest] = torch.cat(keys_values)[prompt_of_S]
+    lengths = torch.tensor([len(prompts[row]) for row in rows], device=device)
+    slots.row_S = torch.cat([slots.row_S, torch.tensor(list(rows), device=device)])
+    slots.length_S = torch.cat([slots.length_S, lengths])
+    slots.made_S = torch.cat([slots.made_S, torch.zeros_like(lengths)])
+    slots.logits_SV = torch.cat([slots.logits_SV, torch.cat([logits for _, logits in read])[prompt_of_S]])
 
 
-def _read_prompts(layers: FusedLayers, prompts: Sequence[Sequence[int]], capacity: int, angles: Angles) -> _Slots:
-    """Run the prompts, padded on the right: what is real never sees the padding."""
-    longest = max(map(len, prompts))
+def _read_prompts(
+    layers: FusedLayers, prompts: Sequence[Sequence[int]], longest: int, angles: Angles
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Run the prompts, padded on the right to `longest`: what is real never sees the padding.
+
+    Returns:
+        Keys and values of each layer, [Q, 2 K, P, D], and the logits after each prompt, [Q, V].
+    """
     ids_QP = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts], device=layers.device)
-    length_Q = torch.tensor([len(ids) for ids in prompts], device=layers.device)
+    last_Q = torch.tensor([len(ids) - 1 for ids in prompts], device=layers.device)
     cosine, sine = (table[None, :longest, None, :] for table in angles)
     hidden_QPE = layers.embedding[ids_QP].float()
     cache: list[torch.Tensor] = []
@@ -223,10 +246,8 @@ def _read_prompts(layers: FusedLayers, prompts: Sequence[Sequence[int]], capacit
             query, key, value, is_causal=True, scale=layers.scaling, enable_gqa=layers.num_heads != layers.num_key_heads
         )
         hidden_QPE = layers.after_attention(layer, hidden_QPE, attended.transpose(1, 2).flatten(2))
-        cache.append(functional.pad(keys_values, (0, 0, 0, capacity - longest)))
-    last_QE = hidden_QPE[torch.arange(len(prompts), device=layers.device), length_Q - 1]
-    nothing = torch.zeros_like(length_Q)
-    return _Slots(cache=cache, row_S=nothing, length_S=length_Q, made_S=nothing, logits_SV=layers.logits(last_QE))
+        cache.append(keys_values)
+    return cache, layers.logits(hidden_QPE[torch.arange(len(prompts), device=layers.device), last_Q])
 
 
 def _forward_one(layers: FusedLayers, slots: _Slots, next_S: torch.Tensor, angles: Angles) -> None:
@@ -234,6 +255,7 @@ def _forward_one(layers: FusedLayers, slots: _Slots, next_S: torch.Tensor, angle
     count = len(next_S)
     slot_S = torch.arange(count, device=layers.device)
     reach = int(slots.length_S.max()) + 1
+    slots.write_zeros_to(reach)
     mask_S11T = (torch.arange(reach, device=layers.device) <= slots.length_S[:, None])[:, None, None, :]
     cosine, sine = (table[slots.length_S][:, None, None, :] for table in angles)
     hidden_S1E = layers.embedding[next_S][:, None].float()
@@ -241,7 +263,7 @@ def _forward_one(layers: FusedLayers, slots: _Slots, next_S: torch.Tensor, angle
     for number, layer in enumerate(layers.layers):
         query, keys_values = layers.attention_inputs(layer, hidden_S1E, cosine, sine)
         slots.cache[number][slot_S, :, slots.length_S] = keys_values[:, 0]
-        key, value = slots.cache[number][:, :, :reach].chunk(2, dim=1)
+        key, value = slots.cache[number][:count, :, :reach].chunk(2, dim=1)
         attended = functional.scaled_dot_product_attention(  # the heads that share a key are its queries
             query.view(count, layers.num_key_heads, repeat, layers.head_size),
             key,

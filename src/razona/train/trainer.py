@@ -93,7 +93,7 @@ class Trainer(GRPOTrainer):
         super().__init__(reward_funcs=self._ready, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
-        self.max_slots = engine.max_slots
+        self.max_slots, self.has_short_products = engine.max_slots, has_short_products
         self.unpacked_reason = unsupported_reason(self._plain_model())
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
@@ -152,6 +152,7 @@ class Trainer(GRPOTrainer):
                 sampling=self.sampling,
                 seed=derive_seed("rollout", self.args.seed, *place),
                 max_slots=self.max_slots,
+                has_short_products=self.has_short_products,
                 on_finished=on_finished,
             )
         model.train(was_training)
