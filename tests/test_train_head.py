@@ -19,7 +19,7 @@ def given(count: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor,
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("rows", [512, 7])
 def test_values_and_gradient_are_those_of_trl(temperature: float, rows: int, monkeypatch):
-    monkeypatch.setattr("razona.train.head.CHUNK_ROWS", rows)
+    monkeypatch.setattr("razona.train.head.BLOCK_ROWS", rows)
     value, weight, labels = given(40)
     slope = torch.linspace(-1, 2, 40)
     wanted, entropies, *_ = ChunkedLogProbFunction.apply(value, weight, None, labels, temperature, 32768)

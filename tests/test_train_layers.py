@@ -134,7 +134,7 @@ def test_the_written_gradient_of_a_norm_is_its_derivative(shape):
 
 @pytest.mark.parametrize("rows", [5, 2])
 def test_the_written_gradient_of_the_mlp_is_its_derivative(rows, monkeypatch):
-    monkeypatch.setattr("razona.train.layers.CHUNK_ROWS", rows)
+    monkeypatch.setattr("razona.train.layers.BLOCK_ROWS", rows)
     shapes = [(5, 4), (12, 4), (4, 6)]
     parts = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     assert torch.autograd.gradcheck(lambda *given: ChunkedMlp.apply(*given, False), parts)

@@ -11,9 +11,9 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from razona.embedded.corpus import documents
-from razona.models.arithmetic import short_products, wants_short_products
+from razona.models.arithmetic import BLOCK_ROWS, short_products, wants_short_products
 from razona.train.attention import Bucket, Layout, install, part_of
-from razona.train.layers import CHUNK_ROWS, is_sped_up
+from razona.train.layers import is_sped_up
 
 DOCUMENTS_PER_SHARD = 20_000
 
@@ -139,7 +139,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         """Compute the loss, and its gradients with it: they need the same logits."""
         of_value_TE, of_weight_VE = torch.empty_like(value_TE), torch.zeros_like(weight_VE)
         total = value_TE.new_zeros(())
-        parts = (value_TE.split(CHUNK_ROWS), labels_T.split(CHUNK_ROWS), of_value_TE.split(CHUNK_ROWS))
+        parts = (value_TE.split(BLOCK_ROWS), labels_T.split(BLOCK_ROWS), of_value_TE.split(BLOCK_ROWS))
         with short_products(is_short):
             for value, labels, of_value in zip(*parts, strict=True):
                 logits = value @ weight_VE.T

@@ -4,6 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.nn import functional
+
+BLOCK_ROWS = 512
+"""Rows of a product at a time: what lies between two products of a block stays in the processor's cache."""
+ROW_STEP = 32
+"""A block's rows are filled up to a multiple of it. oneDNN compiles a kernel for each shape that it meets and keeps the
+last thousand: with any number of rows a step would compile dozens and the process would grow by 50 MB a step."""
 
 
 def wants_autocast(precision: str, *, is_packed: bool) -> bool:
@@ -43,3 +50,33 @@ def short_products(is_on: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def filled_up(block: torch.Tensor) -> torch.Tensor:
+    """Give [n, ...] with rows of zeros after it, up to a multiple of `ROW_STEP`."""
+    missing = -len(block) % ROW_STEP
+    return functional.pad(block, (0, 0, 0, missing)) if missing else block
+
+
+def short_product(value_TK: torch.Tensor, weight_NK: torch.Tensor) -> torch.Tensor:
+    """Give value @ weight^T, [T, N], from factors rounded to bf16, in blocks of few different shapes."""
+    if len(value_TK) <= BLOCK_ROWS:
+        with short_products(True):
+            return (filled_up(value_TK) @ weight_NK.T)[: len(value_TK)]
+    out_TN = value_TK.new_empty(len(value_TK), len(weight_NK))
+    with short_products(True):
+        for value, out in zip(value_TK.split(BLOCK_ROWS), out_TN.split(BLOCK_ROWS), strict=True):
+            if len(value) % ROW_STEP:
+                out.copy_((filled_up(value) @ weight_NK.T)[: len(value)])
+            else:
+                torch.mm(value, weight_NK.T, out=out)
+    return out_TN
+
+
+def short_outer_product(left_TN: torch.Tensor, right_TK: torch.Tensor) -> torch.Tensor:
+    """Give left^T @ right, [N, K], from factors rounded to bf16, in blocks of few different shapes."""
+    out_NK = left_TN.new_zeros(left_TN.shape[1], right_TK.shape[1])
+    with short_products(True):
+        for left, right in zip(left_TN.split(BLOCK_ROWS), right_TK.split(BLOCK_ROWS), strict=True):
+            out_NK.addmm_(filled_up(left).T, filled_up(right))
+    return out_NK

@@ -13,7 +13,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from razona.models.arithmetic import short_products
+from razona.models.arithmetic import short_product
 from razona.models.families import unusual_attention
 
 MAX_FUSED_BYTES = 2**30
@@ -84,7 +84,7 @@ class FusedLayers:
     dtype: torch.dtype
     """Of the products; sums over the layers and norms are in fp32 or the weights' own type, whichever is wider."""
     has_short_products: bool
-    """Products of fp32 matrices with many rows read their factors rounded to bf16."""
+    """Products of fp32 matrices with many rows read their factors rounded to bf16, unless the weights are in place."""
 
     @property
     def device(self) -> torch.device:
@@ -100,12 +100,8 @@ class FusedLayers:
         own = plain.model.embed_tokens.weight.dtype
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else own
         total = sum(parameter.numel() for parameter in plain.model.layers.parameters()) * dtype.itemsize
-        gather = _fused(dtype) if total <= MAX_FUSED_BYTES else _in_place
         is_short = has_short_products and dtype == torch.float32
-
-        def project(modules: Sequence[torch.nn.Module]) -> Project:
-            return partial(_shortened, gather(modules), is_short)
-
+        project = _fused(dtype, is_short) if total <= MAX_FUSED_BYTES else _in_place
         attention = plain.model.layers[0].self_attn
         layers = tuple(
             Layer(
@@ -171,7 +167,7 @@ class FusedLayers:
     def logits(self, hidden_BE: torch.Tensor) -> torch.Tensor:
         """Give fp32 logits, [B, V]."""
         normed_BE = self.norm(hidden_BE, self.final_norm).to(self.dtype)
-        return _shortened(partial(functional.linear, weight=self.head), self.has_short_products, normed_BE).float()
+        return _linear(self.head, None, self.has_short_products, normed_BE).float()
 
 
 def _normed(value: torch.Tensor, eps: float) -> torch.Tensor:
@@ -180,10 +176,12 @@ def _normed(value: torch.Tensor, eps: float) -> torch.Tensor:
     return value * norm.square_().div_(value.shape[-1]).add_(eps).rsqrt_()
 
 
-def _shortened(project: Project, is_short: bool, value: torch.Tensor) -> torch.Tensor:
-    """Run a projection, with bf16 products where they are wanted and pay."""
-    with short_products(is_short and value.numel() >= SHORT_ROWS * value.shape[-1]):
-        return project(value)
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None, is_short: bool, value: torch.Tensor) -> torch.Tensor:
+    """Give value @ weight^T + bias, in bf16 where that is wanted and pays."""
+    if not is_short or value.numel() < SHORT_ROWS * value.shape[-1]:
+        return functional.linear(value, weight, bias)
+    product = short_product(value.flatten(0, -2), weight).unflatten(0, value.shape[:-1])
+    return product if bias is None else product.add_(bias)
 
 
 def _head_norm(attention: Any, num_heads: int, num_key_heads: int) -> torch.Tensor | None:
@@ -193,12 +191,12 @@ def _head_norm(attention: Any, num_heads: int, num_key_heads: int) -> torch.Tens
     return torch.cat(weights).float()
 
 
-def _fused(dtype: torch.dtype) -> Callable[[Sequence[torch.nn.Module]], Project]:
+def _fused(dtype: torch.dtype, is_short: bool) -> Callable[[Sequence[torch.nn.Module]], Project]:
     def project(modules: Sequence[torch.nn.Module]) -> Project:
         weight = torch.cat([_merged(module) for module in modules]).to(dtype)
         biases = [getattr(module, "base_layer", module).bias for module in modules]
         bias = None if all(one is None for one in biases) else torch.cat(biases).to(dtype)  # pyright: ignore
-        return lambda value: functional.linear(value, weight, bias)
+        return partial(_linear, weight, bias, is_short)
 
     return project
 

@@ -15,8 +15,8 @@ import torch
 from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput
 
-from razona.models.arithmetic import short_products
-from razona.train.layers import CHUNK_ROWS, is_plain
+from razona.models.arithmetic import BLOCK_ROWS, filled_up, short_products
+from razona.train.layers import is_plain
 
 
 def speed_up_head(model: PreTrainedModel, temperature: float, *, has_short_products: bool) -> None:
@@ -69,11 +69,11 @@ class LabelLogprobs(torch.autograd.Function):
         logprobs_L, entropies_L = value_LE.new_empty(len(labels_L)), value_LE.new_empty(len(labels_L))
         slope_LE = torch.empty_like(value_LE) if has_gradient else value_LE[:0]
         parts = (value_LE, labels_L, logprobs_L, entropies_L)
-        slopes = slope_LE.split(CHUNK_ROWS) if has_gradient else ()
+        slopes = slope_LE.split(BLOCK_ROWS) if has_gradient else ()
         with short_products(is_short):
-            for number, chunk in enumerate(zip(*(part.split(CHUNK_ROWS) for part in parts), strict=True)):
-                value, labels, logprobs, entropies = chunk
-                score = (value @ weight_VE.T).div_(temperature)
+            for number, block in enumerate(zip(*(part.split(BLOCK_ROWS) for part in parts), strict=True)):
+                value, labels, logprobs, entropies = block
+                score = _product(value, weight_VE.T, is_short).div_(temperature)
                 score.sub_(score.max(dim=1, keepdim=True).values)
                 chance = score.exp()
                 mass = chance.sum(dim=1)
@@ -83,7 +83,7 @@ class LabelLogprobs(torch.autograd.Function):
                 if has_gradient:
                     share = chance.div_(mass[:, None]).neg_()
                     share.scatter_add_(1, labels[:, None], share.new_ones(len(labels), 1))
-                    torch.mm(share, weight_VE, out=slopes[number]).div_(temperature)
+                    torch.div(_product(share, weight_VE, is_short), temperature, out=slopes[number])
         ctx.save_for_backward(slope_LE)
         ctx.mark_non_differentiable(entropies_L)
         return logprobs_L, entropies_L
@@ -93,3 +93,7 @@ class LabelLogprobs(torch.autograd.Function):
         """Give the gradient of value."""
         (slope_LE,) = ctx.saved_tensors
         return slope_LE * gradient_L[:, None], None, None, None, None
+
+
+def _product(rows: torch.Tensor, weight: torch.Tensor, is_short: bool) -> torch.Tensor:
+    return (filled_up(rows) @ weight)[: len(rows)] if is_short else rows @ weight

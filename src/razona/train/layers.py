@@ -19,15 +19,11 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from razona.models.arithmetic import short_products
+from razona.models.arithmetic import BLOCK_ROWS, filled_up, short_outer_product, short_product, short_products
 
 MERGE_FACTOR = 6
 """An adapter of rank r is added to its weight (E in, E' out) where 6 r (E + E') >= E E'. Its own products cost 6 r (E +
 E') operations a token with their gradients, in thin matrices; the gradient of the sum costs 2 E E', in thick ones."""
-
-
-CHUNK_ROWS = 512
-"""Rows of an MLP at a time: 512 of width 2 x 640 in fp32 are 2.6 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,19 +152,18 @@ class ShortProduct(torch.autograd.Function):
     def forward(ctx: Any, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Give [..., outputs]."""
         ctx.save_for_backward(value, weight)
-        with short_products(True):
-            return functional.linear(value, weight)
+        return short_product(value.flatten(0, -2), weight).unflatten(0, value.shape[:-1])
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Give the gradients of value and weight."""
         value, weight = ctx.saved_tensors
         of_value = of_weight = None
-        with short_products(True):
-            if ctx.needs_input_grad[0]:
-                of_value = gradient @ weight
-            if ctx.needs_input_grad[1]:
-                of_weight = gradient.flatten(0, -2).T @ value.flatten(0, -2)
+        gradient_TN = gradient.flatten(0, -2)
+        if ctx.needs_input_grad[0]:
+            of_value = short_product(gradient_TN, weight.T).view_as(value)
+        if ctx.needs_input_grad[1]:
+            of_weight = short_outer_product(gradient_TN, value.flatten(0, -2))
         return of_value, of_weight
 
 
@@ -229,9 +224,9 @@ class ChunkedMlp(torch.autograd.Function):
         ctx.is_short = is_short
         out_TE = torch.empty_like(value_TE)
         with short_products(is_short):
-            for value, out in zip(value_TE.split(CHUNK_ROWS), out_TE.split(CHUNK_ROWS), strict=True):
-                gate, up = (value @ gate_up.T).chunk(2, dim=-1)
-                torch.mm(functional.silu(gate).mul_(up), down.T, out=out)
+            for value, out in zip(value_TE.split(BLOCK_ROWS), out_TE.split(BLOCK_ROWS), strict=True):
+                gate, up = (_block(value, is_short) @ gate_up.T).chunk(2, dim=-1)
+                _multiply(functional.silu(gate).mul_(up), down.T, out)
         return out_TE
 
     @staticmethod
@@ -242,7 +237,8 @@ class ChunkedMlp(torch.autograd.Function):
         of_gate_up, of_down = torch.zeros_like(gate_up), torch.zeros_like(down)
         parts = (value_TE, gradient_TE.contiguous(), of_value_TE)
         with short_products(ctx.is_short):
-            for value, gradient, of_value in zip(*(part.split(CHUNK_ROWS) for part in parts), strict=True):
+            for block_value, block_gradient, of_value in zip(*(part.split(BLOCK_ROWS) for part in parts), strict=True):
+                value, gradient = (_block(part, ctx.is_short) for part in (block_value, block_gradient))
                 both = value @ gate_up.T
                 gate, up = both.chunk(2, dim=-1)
                 of_active = gradient @ down
@@ -255,8 +251,20 @@ class ChunkedMlp(torch.autograd.Function):
                 torch.ops.aten.silu_backward.grad_input(of_active.mul_(up), gate, grad_input=of_gate)
                 if ctx.needs_input_grad[1]:
                     of_gate_up.addmm_(of_both.T, value)
-                torch.mm(of_both, gate_up, out=of_value)
+                _multiply(of_both, gate_up, of_value)
         return of_value_TE, of_gate_up, of_down, None
+
+
+def _block(rows: torch.Tensor, is_short: bool) -> torch.Tensor:
+    return filled_up(rows) if is_short else rows
+
+
+def _multiply(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
+    """Write left @ right to `out`, which may have fewer rows."""
+    if len(left) == len(out):
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_((left @ right)[: len(out)])
 
 
 class NormAndRotate(torch.autograd.Function):
