@@ -228,3 +228,34 @@ def test_a_model_that_is_not_covered_goes_to_transformers_with_a_reason(random_m
     engine, reason = choose_engine(model, "native")
     assert engine == "transformers"
     assert "the model type 'gemma3' is not one of llama, qwen2, qwen3, mistral" in reason
+
+
+def test_short_products_sample_nearly_what_long_ones_do():
+    model = made("qwen3")
+    asked = prompts(16, copies=4)
+    sampling = Sampling(max_tokens=12)
+    long, short = (
+        native_decode(model, asked, ends=[END], sampling=sampling, seed=0, has_short_products=is_short)
+        for is_short in (False, True)
+    )
+    same = [(one, other) for one, other in zip(long, short, strict=True) if one.ids == other.ids]
+    assert len(same) > len(asked) / 2
+    gaps = [abs(a - b) for one, other in same for a, b in zip(one.logprobs, other.logprobs, strict=True)]
+    assert sum(gaps) / len(gaps) < 0.02
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize("max_slots", [None, 40, 5])
+def test_rows_that_move_in_the_cache_keep_their_tokens(max_slots: int | None):
+    model = made("llama")
+    asked = prompts(60)
+    ours = native_decode(
+        model, asked, ends=[END, 7, 8, 9, 11], sampling=Sampling(max_tokens=20), seed=2, max_slots=max_slots
+    )
+    alone = [
+        native_decode(
+            model, [asked[row]] * (row + 1), ends=[END, 7, 8, 9, 11], sampling=Sampling(max_tokens=20), seed=2
+        )
+        for row in range(0, 60, 7)
+    ]
+    assert [ours[row].ids for row in range(0, 60, 7)] == [one[-1].ids for one in alone]
