@@ -58,6 +58,7 @@ def grpo_config(recipe: Recipe, output_dir: Path, *, is_packed: bool, num_proces
         max_grad_norm=train.max_grad_norm,
         # the machine
         use_cpu=is_cpu,
+        model_init_kwargs=_reference_options(recipe),
         bf16=wants_autocast(train.precision, is_packed=is_packed),
         gradient_checkpointing=not is_cpu,
         dataloader_pin_memory=not is_cpu,
@@ -71,3 +72,11 @@ def grpo_config(recipe: Recipe, output_dir: Path, *, is_packed: bool, num_proces
         report_to=list(recipe.report.report_to) or "none",
         remove_unused_columns=False,
     )
+
+
+def _reference_options(recipe: Recipe) -> dict[str, object] | None:
+    """Give what TRL loads the reference model with, where it needs one; the policy is loaded by then."""
+    if recipe.lora is not None or recipe.train.kl_weight == 0:
+        return None
+    model = recipe.model
+    return {"revision": model.revision, "trust_remote_code": model.trust_remote_code, "use_safetensors": True}
