@@ -178,10 +178,11 @@ def test_the_reference_model_is_of_the_policys_revision(tmp_path: Path, monkeypa
     changes = ["lora=null", "train.kl_weight=0.1", "model.revision=abc", "train.steps=1"]
     loaded: list[dict] = []
     make = grpo_trainer.create_model_from_path
-    monkeypatch.setattr(
-        grpo_trainer,
-        "create_model_from_path",
-        lambda *given, **options: (loaded.append(options), make(*given, **options))[1],
-    )
+
+    def noted(path: str, **options: object):
+        loaded.append(options)
+        return make(path, **options)
+
+    monkeypatch.setattr(grpo_trainer, "create_model_from_path", noted)
     train(load("demo", [*TINY, *changes]), tmp_path / "run")
     assert [one["revision"] for one in loaded] == ["abc"]
