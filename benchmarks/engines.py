@@ -10,12 +10,13 @@ from razona.models.load import Policy
 from razona.rollout import Sampling, generate
 
 PRODUCTS = "bf16 products"
-OURS = ("ours", "ours, bf16")
+OURS = ("ours", "ours, bf16", f"ours, {PRODUCTS}")
 PLAIN = "generate"
 FP32 = ("ours", PLAIN, "generate, static cache", "continuous batching")
 ENGINES = (
     *FP32,
     "ours, bf16",
+    f"ours, {PRODUCTS}",
     "generate, bf16",
     f"generate, {PRODUCTS}",
     f"generate, static cache, {PRODUCTS}",
@@ -25,7 +26,7 @@ Engine = Callable[[Sequence[Sequence[int]], int, int], list[list[int]]]
 """Takes prompts, the token limit and a seed, and gives the ids sampled for each."""
 
 
-def our_engine(policy: Policy, ends: Sequence[int]) -> Engine:
+def our_engine(policy: Policy, ends: Sequence[int], *, has_short_products: bool) -> Engine:
     """Give Razona's own."""
     padding = policy.tokenizer.pad_token_id
     assert isinstance(padding, int)
@@ -39,6 +40,7 @@ def our_engine(policy: Policy, ends: Sequence[int]) -> Engine:
             ends=ends,
             sampling=Sampling(max_tokens=max_tokens),
             seed=seed,
+            has_short_products=has_short_products,
         )
         return [one.ids for one in sampled]
 
@@ -114,7 +116,7 @@ def precision_of(name: str) -> str:
 def engine_of(name: str, policy: Policy, ends: Sequence[int]) -> Engine:
     """Give an engine by its name."""
     if name in OURS:
-        return our_engine(policy, ends)
+        return our_engine(policy, ends, has_short_products=name.endswith(PRODUCTS))
     if name == "continuous batching":
         return continuous_engine(policy, ends)
     return generate_engine(policy, ends, "static" if "static cache" in name else None)

@@ -30,7 +30,7 @@ from razona.core.files import write_json
 from razona.recipe import load
 
 WARM_UP = 1
-TIMEOUT_S = 900
+TIMEOUT_S = 300
 KEPT = 3
 """Settings of TRL's that are measured more than once."""
 

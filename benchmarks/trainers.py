@@ -41,7 +41,8 @@ TRL_SETTINGS: dict[str, dict[str, object]] = {
     "trl fp32, compiled": {"torch_compile": True},
     f"trl fp32, {KEPT_MEMORY}": {},
     "trl bf16 products": {},
-    "trl bf16 products, static cache": {"cache_implementation": "static"},
+    f"trl bf16 products, {KEPT_MEMORY}": {},
+    f"trl bf16, {KEPT_MEMORY}": {"bf16": True},
 }
 """Setting -> fields of TRL's configuration. `bf16 products` and `kept memory` are no fields: they are what our trainer
 does on a CPU (`razona.models.arithmetic`, `razona.core.allocator`), which TRL's does not but runs under."""
@@ -136,7 +137,6 @@ def our_trainer(job: Job) -> GRPOTrainer:
 def trl_trainer(job: Job, settings: dict[str, object]) -> GRPOTrainer:
     """Give TRL's own trainer with our recipe, reward and data, and the given fields of its configuration."""
     recipe = job.recipe
-    args = grpo_config(recipe, job.run.checkpoints, is_packed=False)
     settings = {"save_strategy": "no", **settings}
     size = settings.get("per_device_train_batch_size")
     if isinstance(size, int):
@@ -149,8 +149,7 @@ def trl_trainer(job: Job, settings: dict[str, object]) -> GRPOTrainer:
         }
     if job.is_full:
         settings["generation_kwargs"] = {"min_new_tokens": recipe.rollout.max_completion_tokens}
-    for name, value in settings.items():
-        setattr(args, name, value)
+    args = grpo_config(recipe, job.run.checkpoints, is_packed=False, **settings)
     trainer = GRPOTrainer(
         model=job.policy.model,  # pyright: ignore[reportArgumentType]
         reward_funcs=Mix.of(recipe.rewards, tags_of(recipe.prompt)),  # pyright: ignore[reportArgumentType]

@@ -27,7 +27,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(how: str) -> int:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    ours = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     found = subprocess.run([sys.executable, "-c", FAULTS, how], env=environment, capture_output=True, check=True)
     return int(found.stdout)
 
@@ -35,8 +36,9 @@ def faults(how: str) -> int:
 @pytest.mark.skipif(not is_glibc, reason="the C library is not glibc")
 def test_blocks_are_used_again_without_a_page_fault():
     pages = 20 * 2 * 8 * 2**20 // 4096
+    if faults("given back") < pages / 10:
+        pytest.skip("this machine counts no page faults, or keeps memory anyway")
     assert faults("kept") < pages / 50
-    assert faults("kept") < faults("given back") / 10
 
 
 def test_the_owners_own_settings_stand(monkeypatch):

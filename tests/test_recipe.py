@@ -320,3 +320,11 @@ def test_importing_the_room_loads_nothing_heavy() -> None:
     code += "print(sorted({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_a_reference_without_its_revision_is_refused():
+    changes = ["lora=null", "train.kl_weight=0.1", "model.revision=abc"]
+    with pytest.raises(RecipeError, match=r"train.kl_weight = 0.1 with lora: null .* model.revision = abc"):
+        load("demo", changes)
+    for enough in (changes[:2], changes[1:], changes[::2]):
+        load("demo", enough)

@@ -20,9 +20,10 @@ from transformers.generation.logits_process import MinPLogitsWarper, TopKLogitsW
 
 from razona import tasks
 from razona.data import PromptWriter
+from razona.models.arithmetic import short_product
 from razona.models.load import Policy, load_policy
 from razona.recipe import ModelSection, PromptSection
-from razona.rollout import Sampling, choose_engine
+from razona.rollout import Sampling, choose_engine, fused
 from razona.rollout.native import native_decode, uniforms
 from razona.rollout.sampling import draw, warp
 
@@ -230,7 +231,11 @@ def test_a_model_that_is_not_covered_goes_to_transformers_with_a_reason(random_m
     assert "the model type 'gemma3' is not one of llama, qwen2, qwen3, mistral" in reason
 
 
-def test_short_products_sample_nearly_what_long_ones_do():
+def test_short_products_sample_nearly_what_long_ones_do(monkeypatch):
+    rows: list[int] = []
+    monkeypatch.setattr(
+        fused, "short_product", lambda value, weight: (rows.append(len(value)), short_product(value, weight))[1]
+    )
     model = made("qwen3")
     asked = prompts(16, copies=4)
     sampling = Sampling(max_tokens=12)
@@ -242,11 +247,14 @@ def test_short_products_sample_nearly_what_long_ones_do():
     assert len(same) > len(asked) / 2
     gaps = [abs(a - b) for one, other in same for a, b in zip(one.logprobs, other.logprobs, strict=True)]
     assert sum(gaps) / len(gaps) < 0.02
+    assert rows and min(rows) >= fused.SHORT_ROWS
     assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("max_slots", [None, 40, 5])
-def test_rows_that_move_in_the_cache_keep_their_tokens(max_slots: int | None):
+def test_rows_that_move_in_the_cache_keep_their_tokens(max_slots: int | None, monkeypatch):
+    empty = torch.empty  # what nobody has written holds no numbers
+    monkeypatch.setattr(torch, "empty", lambda *shape, **options: empty(*shape, **options).fill_(torch.nan))
     model = made("llama")
     asked = prompts(60)
     ours = native_decode(

@@ -5,7 +5,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from trl.trainer import grpo_trainer
 
 from razona.core.errors import DataError, MachineError, RunFolderError
 from razona.core.files import read_jsonl
@@ -172,17 +171,3 @@ def test_bfloat16_by_request_is_autocast_where_the_layers_are_not_ours(precision
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     config = grpo_config(load("demo", [f"train.precision={precision}"]), tmp_path, is_packed=is_packed)
     assert config.bf16 == (precision == "bfloat16" and not is_packed)
-
-
-def test_the_reference_model_is_of_the_policys_revision(tmp_path: Path, monkeypatch):
-    changes = ["lora=null", "train.kl_weight=0.1", "model.revision=abc", "train.steps=1"]
-    loaded: list[dict] = []
-    make = grpo_trainer.create_model_from_path
-
-    def noted(path: str, **options: object):
-        loaded.append(options)
-        return make(path, **options)
-
-    monkeypatch.setattr(grpo_trainer, "create_model_from_path", noted)
-    train(load("demo", [*TINY, *changes]), tmp_path / "run")
-    assert [one["revision"] for one in loaded] == ["abc"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from razona.core.errors import RewardError
+from razona import tasks
+from razona.core.errors import RecipeError, RewardError
 from razona.core.files import read_jsonl
 from razona.core.rundir import RunDir
 from razona.models.load import load_policy
@@ -209,3 +210,10 @@ def test_a_resumed_run_samples_the_problems_that_the_whole_one_does(tmp_path: Pa
     for step in (3, 4, 5):
         broken, whole = (list(read_jsonl(RunDir(tmp_path / name).completions(step))) for name in ("broken", "whole"))
         assert broken == whole
+
+
+def test_generators_that_hold_few_problems_give_what_they_have():
+    few = tasks.distinct_problems("train", 5000, at_least=100, seed=0, families=["linear_equations"], levels=[1])
+    assert 100 <= len(few) < 5000
+    with pytest.raises(RecipeError, match="asked for 5000 different problems"):
+        tasks.distinct_problems("train", 5000, seed=0, families=["linear_equations"], levels=[1])

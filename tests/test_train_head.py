@@ -50,8 +50,10 @@ def test_a_sure_label_keeps_a_small_gradient_in_bf16():
     assert ((gradients[0] - gradients[1]).norm(dim=1) < 0.05 * sizes).all()
 
 
-def test_without_gradient_nothing_is_kept():
+@pytest.mark.parametrize("has_gradient", [True, False])
+def test_the_gradient_is_made_where_it_is_wanted(has_gradient: bool, monkeypatch):
+    products = []
+    monkeypatch.setattr("razona.train.head._product", lambda rows, weight, _: (products.append(1), rows @ weight)[1])
     value, weight, labels = given(40)
-    with torch.no_grad():
-        found, _ = LabelLogprobs.apply(value, weight, labels, 1.0, False)
-    assert found.requires_grad is False and torch.isfinite(found).all()
+    LabelLogprobs.apply(value if has_gradient else value.detach(), weight, labels, 1.0, False)
+    assert len(products) == 1 + has_gradient

@@ -14,6 +14,7 @@ from razona.core.rundir import RunDir
 from razona.models.load import load_policy
 from razona.recipe import Recipe, load
 from razona.train.attention import ATTENTION
+from razona.train.head import LabelLogprobs
 from razona.train.packed import Row, logprobs_of_rows, pack, rows_of, shuffle_groups, unsupported_reason
 from razona.train.run import _dataset, _make_trainer
 from razona.train.trainer import Trainer
@@ -127,8 +128,8 @@ def test_the_layers_of_bfloat16_give_the_gradient_of_trl_but_for_rounding(loss, 
         asked.append(is_on)
         yield
 
-    for module in ("layers", "head"):
-        monkeypatch.setattr(f"razona.train.{module}.short_products", long_products)
+    for module in ("train.layers", "train.head", "models.arithmetic"):
+        monkeypatch.setattr(f"razona.{module}.short_products", long_products)
     unrounded = outcome(trainer, inputs, is_packed=True)
     assert relative_difference(theirs, unrounded) < 10 * TOLERANCE
     assert asked and all(asked)
@@ -142,6 +143,17 @@ def test_a_batch_of_flat_groups_alone_still_gives_every_parameter_a_gradient_of_
     trained = {name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad}
     assert ours.gradient.keys() == trained
     assert all((gradient == 0).all() for gradient in ours.gradient.values())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("changes", [(), ("lora=null",)], ids=["adapter", "all weights"])
+def test_the_head_is_ours_where_it_is_frozen(precision, changes, random_model, tmp_path, monkeypatch):
+    trainer = make_trainer(random_model, tmp_path, *changes, f"train.precision={precision}")
+    calls: list[int] = []
+    apply = LabelLogprobs.apply
+    monkeypatch.setattr(LabelLogprobs, "apply", lambda *given: (calls.append(1), apply(*given))[1])
+    outcome(trainer, batch(has_old=False, has_reference=False), is_packed=True)
+    assert len(calls) == (not changes)
 
 
 def test_flat_rows_are_not_computed(random_model, tmp_path, monkeypatch):

@@ -187,7 +187,7 @@ def test_two_processes_leave_one_folder_and_one_voice(finished: subprocess.Compl
     assert finished.stdout.count("Training with GRPO") == 1 and finished.stdout.count("Adapter:") == 1
     assert finished.stderr == ""
     assert json.loads(run.environment.read_text())["processes"] == 2
-    assert json.loads(run.manifest.read_text())["to_sample_from"] == 8 * 3  # one set of problems a round of a step
+    assert json.loads(run.manifest.read_text())["to_sample_from"] == 8
     assert run.completion_steps() == [1, 2] and run.report.exists()
     states = {path.name for path in (run.checkpoints / "checkpoint-2").glob("rng_state_*")}
     assert states == {"rng_state_0.pth", "rng_state_1.pth"}

@@ -15,10 +15,13 @@ FILE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 """A source that ends in one of these is a file; a hub name may hold a dot, too."""
 
 
-def load_problems(section: DataSection, *, count: int, seed: int, split: str = "train") -> list[Problem]:
+def load_problems(
+    section: DataSection, *, count: int, seed: int, at_least: int | None = None, split: str = "train"
+) -> list[Problem]:
     """Give the problems of the recipe's source: all that a file or data set holds, or `count` generated ones.
 
     Args:
+        at_least: this many will do where the generators do not hold `count`; None: they must.
         count: how many to generate. `data.max_problems` cuts both, after files are shuffled by the seed.
         split: of the generators: `train`, `evaluation` or `ood`. Files and hub data sets have `data.split`.
 
@@ -29,7 +32,12 @@ def load_problems(section: DataSection, *, count: int, seed: int, split: str = "
     if section.source == TASKS:
         count = count if limit is None else min(count, limit)
         return tasks.distinct_problems(
-            split, count, seed=seed, families=list(section.families), levels=list(section.levels)
+            split,
+            count,
+            seed=seed,
+            at_least=count if at_least is None else min(count, at_least),
+            families=list(section.families),
+            levels=list(section.levels),
         )
     path = Path(section.source)
     is_file = path.suffix in FILE_SUFFIXES or path.exists() or section.source.startswith(("/", "./", "../"))

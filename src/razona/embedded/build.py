@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from razona.core.allocator import keep_freed_memory
-from razona.core.environment import describe_hardware
+from razona.core.environment import describe_environment, describe_hardware
 from razona.core.errors import RecipeError
 from razona.core.files import write_json, write_text
 from razona.embedded import corpus
@@ -101,6 +101,7 @@ def build_base(out: Path, options: BuildOptions, say: Callable[[str], None]) -> 
         "minutes": round((time.monotonic() - started) / 60, 1),
         "hardware": describe_hardware(),
         "torch": torch.__version__,
+        "git_commit": describe_environment({})["git_commit"],
         "document_shares": corpus.count_kinds(settings.seed, 20_000),
         "losses": losses,
         "checkpoints": checkpoints,

@@ -51,7 +51,7 @@ last. So its most likely answer is poor under every prompt, and a careful soluti
     {build["command"]}
 
 {build["tokens"]:,} tokens in {build["minutes"]} minutes on {hardware["processor"]}, {hardware["cores"]} cores,
-torch {build["torch"]}.
+torch {build["torch"]}, source of commit {str(build["git_commit"])[:7]}.
 
 ## What it can do
 

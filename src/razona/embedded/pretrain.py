@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from razona.embedded.corpus import documents
 from razona.models.arithmetic import BLOCK_ROWS, short_products, wants_short_products
 from razona.train.attention import Bucket, Layout, install, part_of
-from razona.train.layers import is_sped_up
 
 DOCUMENTS_PER_SHARD = 20_000
 
@@ -163,7 +162,9 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         return of_value_TE * share, of_weight_VE * share, None, None
 
 
-def next_token_loss(model: Qwen3ForCausalLM, tokens_T: torch.Tensor, settings: PretrainSettings) -> torch.Tensor:
+def next_token_loss(
+    model: Qwen3ForCausalLM, tokens_T: torch.Tensor, settings: PretrainSettings, *, is_short: bool
+) -> torch.Tensor:
     """Give the cross-entropy of every token of a step's sequences but their first ones, in nats.
 
     Args:
@@ -180,7 +181,7 @@ def next_token_loss(model: Qwen3ForCausalLM, tokens_T: torch.Tensor, settings: P
     ).last_hidden_state[0]
     chosen = places_T[1:].nonzero().squeeze(1)
     labels_T = tokens_T[1:][chosen]
-    loss = ChunkedCrossEntropy.apply(hidden_TE[chosen], model.lm_head.weight, labels_T, is_sped_up(model))
+    loss = ChunkedCrossEntropy.apply(hidden_TE[chosen], model.lm_head.weight, labels_T, is_short)
     assert isinstance(loss, torch.Tensor)
     return loss
 
@@ -205,7 +206,8 @@ def pretrain_round(
             plateau's share of the minutes is over, and a round of the resulting number of steps gives equal weights.
         on_step: called with (updates made in this round, loss in nats per token, seconds since its start).
     """
-    install(model, has_short_products=wants_short_products("auto"))
+    is_short = wants_short_products("auto")
+    install(model, has_short_products=is_short)
     optimizer = make_optimizer(model, settings)
     stream = TokenStream(tokenizer, settings.seed, first_document)
     total = steps
@@ -216,7 +218,9 @@ def pretrain_round(
     while total is None or step < total:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * learning_rate_share(step, total, settings)
-        loss = next_token_loss(model, torch.from_numpy(stream.take(settings.tokens_per_step)), settings)
+        loss = next_token_loss(
+            model, torch.from_numpy(stream.take(settings.tokens_per_step)), settings, is_short=is_short
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

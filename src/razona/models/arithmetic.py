@@ -27,7 +27,7 @@ def wants_autocast(precision: str, *, is_packed: bool) -> bool:
 
 
 def wants_short_products(precision: str) -> bool:
-    """Say whether a CPU's training pass multiplies fp32 matrices in bf16: by request, or where it has AMX."""
+    """Say whether a CPU multiplies large fp32 matrices in bf16: by request, or where it has AMX."""
     if torch.cuda.is_available():
         return False
     if precision == "auto":
@@ -53,7 +53,7 @@ def short_products(is_on: bool) -> Iterator[None]:
 
 
 def filled_up(block: torch.Tensor) -> torch.Tensor:
-    """Give [n, ...] with rows of zeros after it, up to a multiple of `ROW_STEP`."""
+    """Give [n, K] with rows of zeros after it, up to a multiple of `ROW_STEP`."""
     missing = -len(block) % ROW_STEP
     return functional.pad(block, (0, 0, 0, missing)) if missing else block
 

@@ -96,6 +96,17 @@ def check_num_processes(num_processes: int, group_size: int, microbatch_size: in
     )
 
 
+def check_reference(revision: str | None, trains_all_weights: bool, kl_weight: float) -> None:
+    """Refuse a reference model that would be loaded without its revision: by name alone, as TRL does."""
+    if revision is None or not trains_all_weights or kl_weight == 0:
+        return
+    raise RecipeError(
+        f"train.kl_weight = {kl_weight:g} with lora: null needs a second model, the reference, and it would be loaded "
+        f"without model.revision = {revision}. Download that revision and give its folder as model.name, set "
+        "train.kl_weight: 0, or train an adapter, whose base is the reference."
+    )
+
+
 def check_families(source: str, families: Sequence[str]) -> None:
     """Refuse families of generators where the problems come from elsewhere: they would choose nothing."""
     if not families or source == "tasks":

@@ -10,6 +10,7 @@ from razona.recipe.checks import (
     check_component_names,
     check_families,
     check_microbatch_size,
+    check_reference,
     check_step_size,
     check_tags,
     fill_placeholders,
@@ -263,8 +264,8 @@ class TrainSection(Section):
     """Steps between checkpoints. 10 is our demo: an interruption costs at most 9 steps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic. `auto` is bfloat16 on a GPU that has it and on a CPU with instructions for it (AMX), float32
-    elsewhere. On a CPU only the projections of the training pass are (those whose adapter is a plain LoRA); a model
-    whose batches cannot be packed trains under autocast, by `bfloat16` alone."""
+    elsewhere. On a CPU only large products are, of sampling and of the training pass (where an adapter is a plain
+    LoRA); a model whose batches cannot be packed trains under autocast, by `bfloat16` alone."""
 
 
 class EvaluateSection(Section):
@@ -326,6 +327,7 @@ class Recipe(Section):
                 lambda: check_components(self.rewards.components, self.rewards.kind),
                 lambda: check_soundness(self.rewards.mix, self.rewards.components),
                 lambda: check_families(self.data.source, self.data.families),
+                lambda: check_reference(self.model.revision, self.lora is None, train.kl_weight),
             ]
         )
         return self

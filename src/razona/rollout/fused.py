@@ -84,7 +84,7 @@ class FusedLayers:
     dtype: torch.dtype
     """Of the products; sums over the layers and norms are in fp32 or the weights' own type, whichever is wider."""
     has_short_products: bool
-    """Products of fp32 matrices with many rows read their factors rounded to bf16, unless the weights are in place."""
+    """Products of fp32 matrices with many rows read their factors rounded to bf16, unless weights are used in place."""
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +100,7 @@ class FusedLayers:
         own = plain.model.embed_tokens.weight.dtype
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else own
         total = sum(parameter.numel() for parameter in plain.model.layers.parameters()) * dtype.itemsize
-        is_short = has_short_products and dtype == torch.float32
+        is_short = has_short_products and dtype == torch.float32 and total <= MAX_FUSED_BYTES
         project = _fused(dtype, is_short) if total <= MAX_FUSED_BYTES else _in_place
         attention = plain.model.layers[0].self_attn
         layers = tuple(

@@ -5,7 +5,8 @@ waiting ones take their place; projections that read the same input run as one p
 weights they adapt for the length of one call (`FusedLayers`), in the weights' own precision; nothing is written back.
 
 A row's tokens depend on its own seed and prompt alone: randomness is one stream a row, turned into a token by inverting
-the cumulative probabilities. (Rounding may differ with the number of rows, as it does in any engine.)
+the cumulative probabilities. (Rounding may differ with the number of rows, as it does in any engine; with short
+products it does, for few rows are multiplied in fp32.)
 """
 
 # Shapes: B rows of the batch, M sampled tokens, S slots, T tokens of the cache, P prompt tokens, Q distinct prompts,
@@ -23,10 +24,8 @@ from razona.core.seeds import derive_seed
 from razona.rollout.fused import FusedLayers
 from razona.rollout.sampling import Sampling, draw
 
-SHRINK_AT = 0.875
-"""Without waiting rows, those that have finished leave when fewer than this share of the slots runs."""
-REFILL_AT = 0.125
-"""Waiting rows are let in when this share of the slots has finished: each time their prompts are read."""
+LEAVE_AT = 0.875
+"""Rows that have finished leave, and waiting ones are let in, when fewer than this share of the slots runs."""
 PREFILL_TOKENS = 16_384
 """Prompt tokens that are read in one forward pass."""
 
@@ -52,7 +51,8 @@ class _Slots:
     cache: list[torch.Tensor]
     """Keys, then values, one tensor a layer, [slots, 2 K, T, D]: the running rows first, then what others left."""
     written: int
-    """Tokens of the cache that every slot has written, with zeros where its row has fewer; later ones hold anything."""
+    """Tokens of the cache that are written in every slot: by its row, by one before it, or with zeros. Later ones hold
+    anything, and must not be read: 0 times infinity is no number."""
     row_S: torch.Tensor
     length_S: torch.Tensor
     """Tokens in the cache."""
@@ -180,7 +180,7 @@ def native_decode(
         if running == 0 and not waiting:
             tell(slots.row_S[:0])
             break
-        if running < (1 - REFILL_AT if waiting else SHRINK_AT) * len(next_S):
+        if running < LEAVE_AT * len(next_S):
             next_S = next_S[slots.keep(running_S)]
             tell(slots.row_S)
         else:

@@ -89,20 +89,32 @@ def problems(
 
 
 def distinct_problems(
-    split: str, count: int, *, seed: int, families: Sequence[str] = (), levels: Sequence[int] = (1, 2)
+    split: str,
+    count: int,
+    *,
+    seed: int,
+    at_least: int | None = None,
+    families: Sequence[str] = (),
+    levels: Sequence[int] = (1, 2),
 ) -> list[Problem]:
     """Give `count` problems of which no two share a structure, spread evenly over families and levels.
+
+    Args:
+        at_least: this many will do where there are not `count`; None: there must be.
 
     Raises:
         RecipeError: the families asked for do not hold that many in this split.
     """
+    needed = count if at_least is None else at_least
     found: dict[tuple[str, object], Problem] = {}
     for tried, problem in enumerate(problems(split, seed=seed, families=families, levels=levels)):
         if len(found) == count:
             break
-        if tried > 20 * count + 2000:
+        if tried > 20 * max(needed, len(found)) + 2000:
+            if len(found) >= needed:
+                break
             raise RecipeError(
-                f"asked for {count} different problems of the {split} split, found {len(found)} in {tried} draws "
+                f"asked for {needed} different problems of the {split} split, found {len(found)} in {tried} draws "
                 f"(families {list(families) or 'all'}, levels {list(levels)}). Ask for at most {len(found)}, "
                 "or for more families or levels."
             )

@@ -32,10 +32,12 @@ def speed_up_head(model: PreTrainedModel, temperature: float, *, has_short_produ
     @wraps(type(model).forward)  # transformers reads the signature
     def forward(*args: Any, **kwargs: Any) -> Any:
         head, is_packed = model.get_output_embeddings(), kwargs.get("razona_layout") is not None
-        if not is_packed or args or type(head) is not torch.nn.Linear or not _is_covered(head):
+        is_ours = is_packed and kwargs.get("fused_lm_head") and not args
+        if not is_ours or type(head) is not torch.nn.Linear or not _is_covered(head):
             return original(*args, **kwargs)
         labels_1T = kwargs.pop("shift_labels")
-        del kwargs["fused_lm_head"]
+        for name in ("fused_lm_head", "labels"):
+            kwargs.pop(name, None)
         hidden_1TE = model.base_model(**kwargs, use_cache=False).last_hidden_state
         is_labelled_1T = labels_1T != -100
         values_L = LabelLogprobs.apply(

@@ -165,15 +165,16 @@ def last_checkpoint(run: RunDir) -> Path | None:
 def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
     """Give the run's problems in the order in which they are trained on, a row a group, and write the manifest.
 
-    With `train.sampling: informative` there are more than the steps hold: every round of a step takes fresh ones while
-    there are any. A source that holds fewer than the run needs is gone through again, in another order each time. The
-    whole order is fixed here, so that a resumed run sees the problems that the uninterrupted one would have seen.
+    With `train.sampling: informative` there are more than the steps hold, where the source has them: every round of a
+    step takes fresh ones while there are any. A source that holds fewer than the run needs is gone through again, in
+    another order each time. The whole order is fixed here, so that a resumed run sees the problems that the
+    uninterrupted one would have seen.
     """
     groups_per_step = recipe.train.completions_per_step // recipe.rollout.group_size
     wanted = recipe.train.steps * groups_per_step
     has_choice = recipe.train.sampling == "informative"
     count = wanted * recipe.train.sampling_rounds if has_choice else wanted
-    problems = load_problems(recipe.data, count=count, seed=recipe.train.seed)
+    problems = load_problems(recipe.data, count=count, at_least=wanted, seed=recipe.train.seed)
     writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
     prompts = [writer.write(problem) for problem in problems]
     lengths = writer.count_tokens(prompts)
@@ -190,7 +191,8 @@ def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
             "lower train.completions_per_step."
         )
     order: list[dict[str, str]] = []
-    while len(order) < wanted:
+    most = min(count, max(wanted, len(rows)))
+    while len(order) < most:
         again = list(rows)
         derive_rng("order", recipe.train.seed, len(order)).shuffle(again)
         order += again
@@ -198,13 +200,13 @@ def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
         "source": recipe.data.source,
         "problems": len(problems),
         "left_out_as_too_long": len(problems) - len(rows),
-        "to_sample_from": len(rows) if has_choice else min(wanted, len(rows)),
+        "to_sample_from": min(most, len(rows)),
         "prompt_tokens": {"min": min(lengths), "max": max(lengths), "mean": sum(lengths) / len(lengths)},
         "sha256": sha256(json.dumps(rows, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest(),
     }
     if is_main_process():
         write_json(run.manifest, manifest)
-    return datasets.Dataset.from_list(order if has_choice else order[:wanted])
+    return datasets.Dataset.from_list(order[:most])
 
 
 def _row(problem: Problem, prompt: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ from razona.models.arithmetic import wants_autocast
 from razona.recipe import Recipe
 
 
-def grpo_config(recipe: Recipe, output_dir: Path, *, is_packed: bool, num_processes: int = 1) -> GRPOConfig:
+def grpo_config(
+    recipe: Recipe, output_dir: Path, *, is_packed: bool, num_processes: int = 1, **others: object
+) -> GRPOConfig:
     """Give TRL's configuration for a recipe.
 
     One optimizer step samples `completions_per_step` completions, once, and reads each of them in one backward
@@ -19,64 +21,58 @@ def grpo_config(recipe: Recipe, output_dir: Path, *, is_packed: bool, num_proces
     Args:
         is_packed: log-probs are computed by `razona.train.packed`.
         num_processes: that share a step's completions; TRL's batch sizes are those of one process.
+        others: fields of TRL's own, which take the place of the recipe's. They must be given here: what depends on them
+            is settled when the configuration is made.
     """
     train, rollout = recipe.train, recipe.rollout
     backward_passes = train.completions_per_step // (train.microbatch_size * num_processes)
     is_cpu = not torch.cuda.is_available()
-    return GRPOConfig(
-        output_dir=str(output_dir),
-        run_name=recipe.name,
-        seed=train.seed,
-        data_seed=train.seed,
+    fields: dict[str, object] = {
+        "output_dir": str(output_dir),
+        "run_name": recipe.name,
+        "seed": train.seed,
+        "data_seed": train.seed,
         # the step
-        max_steps=train.steps,
-        per_device_train_batch_size=train.microbatch_size,
-        gradient_accumulation_steps=backward_passes,
-        steps_per_generation=backward_passes,
-        num_generations=rollout.group_size,
-        num_iterations=1,
-        shuffle_dataset=False,  # the rows come in the order in which they are trained on
+        "max_steps": train.steps,
+        "per_device_train_batch_size": train.microbatch_size,
+        "gradient_accumulation_steps": backward_passes,
+        "steps_per_generation": backward_passes,
+        "num_generations": rollout.group_size,
+        "num_iterations": 1,
+        "shuffle_dataset": False,  # the rows come in the order in which they are trained on
         # sampling
-        max_completion_length=rollout.max_completion_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        min_p=rollout.min_p or None,
+        "max_completion_length": rollout.max_completion_tokens,
+        "temperature": rollout.temperature,
+        "top_p": rollout.top_p,
+        "top_k": rollout.top_k,
+        "min_p": rollout.min_p or None,
         # the loss
-        loss_type=train.loss_type,
-        importance_sampling_level="sequence" if train.loss_type == "luspo" else "token",
-        beta=train.kl_weight,
-        epsilon=train.clip_low,
-        epsilon_high=train.clip_high,
-        scale_rewards=train.scale_rewards,
+        "loss_type": train.loss_type,
+        "importance_sampling_level": "sequence" if train.loss_type == "luspo" else "token",
+        "beta": train.kl_weight,
+        "epsilon": train.clip_low,
+        "epsilon_high": train.clip_high,
+        "scale_rewards": train.scale_rewards,
         # the optimizer
-        learning_rate=train.learning_rate,
+        "learning_rate": train.learning_rate,
         # transformers' plain `constant` ignores the warm-up.
-        lr_scheduler_type="constant_with_warmup" if train.schedule == "constant" else train.schedule,
-        warmup_steps=train.warmup_steps,
-        weight_decay=train.weight_decay,
-        max_grad_norm=train.max_grad_norm,
+        "lr_scheduler_type": "constant_with_warmup" if train.schedule == "constant" else train.schedule,
+        "warmup_steps": train.warmup_steps,
+        "weight_decay": train.weight_decay,
+        "max_grad_norm": train.max_grad_norm,
         # the machine
-        use_cpu=is_cpu,
-        model_init_kwargs=_reference_options(recipe),
-        bf16=wants_autocast(train.precision, is_packed=is_packed),
-        gradient_checkpointing=not is_cpu,
-        dataloader_pin_memory=not is_cpu,
+        "use_cpu": is_cpu,
+        "bf16": wants_autocast(train.precision, is_packed=is_packed),
+        "gradient_checkpointing": not is_cpu,
+        "dataloader_pin_memory": not is_cpu,
         # what is kept; metrics, completions and the progress bar are ours
-        save_strategy="steps",
-        save_steps=train.save_every,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_first_step=False,
-        disable_tqdm=True,
-        report_to=list(recipe.report.report_to) or "none",
-        remove_unused_columns=False,
-    )
-
-
-def _reference_options(recipe: Recipe) -> dict[str, object] | None:
-    """Give what TRL loads the reference model with, where it needs one; the policy is loaded by then."""
-    if recipe.lora is not None or recipe.train.kl_weight == 0:
-        return None
-    model = recipe.model
-    return {"revision": model.revision, "trust_remote_code": model.trust_remote_code, "use_safetensors": True}
+        "save_strategy": "steps",
+        "save_steps": train.save_every,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "logging_first_step": False,
+        "disable_tqdm": True,
+        "report_to": list(recipe.report.report_to) or "none",
+        "remove_unused_columns": False,
+    }
+    return GRPOConfig(**{**fields, **others})  # pyright: ignore[reportArgumentType]
