@@ -30,7 +30,7 @@ from razona.core.files import write_json
 from razona.recipe import load
 
 WARM_UP = 1
-TIMEOUT_S = 300
+TIMEOUT_S = 150
 KEPT = 3
 """Settings of TRL's that are measured more than once."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from measuring import RESULTS, described, in_own_process, peak_mib, spread, use_threads
-from trainers import TRL_DEFAULT, fastest, has_short_products, job_of, make_trainer
+from trainers import OUR_SETTINGS, TRL_DEFAULT, fastest, has_short_products, job_of, make_trainer
 from transformers import TrainerCallback, TrainerControl
 
 from razona.core.files import write_json
@@ -58,10 +58,10 @@ class Plans:
     num_problems: int
     samples: int
 
-    def recipe(self, seed: int) -> Recipe:
-        """Give the recipe of one seed."""
+    def recipe(self, seed: int, name: str) -> Recipe:
+        """Give the recipe of one seed, in one of our settings or for one of TRL's."""
         held_out = [f"evaluate.num_problems={self.num_problems}", f"evaluate.samples={self.samples}"]
-        return load("demo", [*self.changes, *held_out, f"train.seed={seed}"])
+        return load("demo", [*OUR_SETTINGS.get(name, []), *self.changes, *held_out, f"train.seed={seed}"])
 
 
 class Curve(TrainerCallback):
@@ -113,7 +113,7 @@ def train_and_measure(name: str, plans: Plans, seed: int, level: float | None) -
         level: pass@1 at which the run ends; None: it goes to its last step.
     """
     use_threads()
-    recipe = plans.recipe(seed)
+    recipe = plans.recipe(seed, name)
     job = job_of(recipe, f"time-to-accuracy {name} {seed}")
     trainer = make_trainer(job, name)
     policy = Policy(model=trainer.model, tokenizer=job.policy.tokenizer, name=name)  # pyright: ignore

@@ -46,7 +46,12 @@ TRL_SETTINGS: dict[str, dict[str, object]] = {
 }
 """Setting -> fields of TRL's configuration. `bf16 products` and `kept memory` are no fields: they are what our trainer
 does on a CPU (`razona.models.arithmetic`, `razona.core.allocator`), which TRL's does not but runs under."""
-OUR_SETTINGS = {"ours fp32": "float32", "ours bf16 products": "bfloat16"}
+OUR_SETTINGS = {
+    "ours fp32": ["train.precision=float32"],
+    "ours bf16 products": ["train.precision=bfloat16"],
+    "ours bf16 products, microbatch 256": ["train.precision=bfloat16", "train.microbatch_size=256"],
+}
+"""Setting -> changes of the recipe."""
 
 
 def make_policy() -> None:
@@ -68,7 +73,7 @@ def policy_changes(name: str) -> list[str]:
     Both sides sample each problem once; TRL knows no other way.
     """
     changes = [f"model.name={POLICY}", "train.warmup_steps=0", "train.schedule=constant", "train.sampling=uniform"]
-    return [*changes, f"train.precision={OUR_SETTINGS[name]}"] if name in OUR_SETTINGS else changes
+    return [*changes, *OUR_SETTINGS.get(name, [])]
 
 
 def has_short_products(name: str) -> bool:

@@ -24,7 +24,7 @@ from razona.models.arithmetic import short_product
 from razona.models.load import Policy, load_policy
 from razona.recipe import ModelSection, PromptSection
 from razona.rollout import Sampling, choose_engine, fused
-from razona.rollout.native import native_decode, uniforms
+from razona.rollout.native import Room, native_decode, uniforms
 from razona.rollout.sampling import draw, warp
 
 SIZES = {
@@ -253,8 +253,12 @@ def test_short_products_sample_nearly_what_long_ones_do(monkeypatch):
 
 @pytest.mark.parametrize("max_slots", [None, 40, 5])
 def test_rows_that_move_in_the_cache_keep_their_tokens(max_slots: int | None, monkeypatch):
-    empty = torch.empty  # what nobody has written holds no numbers
-    monkeypatch.setattr(torch, "empty", lambda *shape, **options: empty(*shape, **options).fill_(torch.nan))
+    take = Room.take
+
+    def take_unwritten(*given) -> list[torch.Tensor]:
+        return [one.fill_(torch.nan) for one in take(*given)]
+
+    monkeypatch.setattr(Room, "take", take_unwritten)
     model = made("llama")
     asked = prompts(60)
     ours = native_decode(
@@ -267,3 +271,13 @@ def test_rows_that_move_in_the_cache_keep_their_tokens(max_slots: int | None, mo
         for row in range(0, 60, 7)
     ]
     assert [ours[row].ids for row in range(0, 60, 7)] == [one[-1].ids for one in alone]
+
+
+def test_memory_that_is_kept_changes_no_token():
+    model, room = made("qwen3"), Room()
+    sampling = Sampling(max_tokens=20)
+    for asked in (prompts(40), prompts(7), prompts(60)):  # it suffices, is more than enough, and too small
+        plain, kept = (
+            native_decode(model, asked, ends=[END, 7, 8], sampling=sampling, seed=4, room=one) for one in (None, room)
+        )
+        assert [one.ids for one in kept] == [one.ids for one in plain]

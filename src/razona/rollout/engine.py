@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from razona.core.nouns import Completion
 from razona.core.seeds import derive_seed
 from razona.rollout.fused import unsupported_reason
-from razona.rollout.native import OnFinished, Sampled, native_decode
+from razona.rollout.native import OnFinished, Room, Sampled, native_decode
 from razona.rollout.sampling import Sampling
 from razona.rollout.transformers_engine import decode
 
@@ -38,6 +38,7 @@ def generate(
     seed: int,
     max_slots: int | None = None,
     has_short_products: bool = False,
+    room: Room | None = None,
     on_finished: OnFinished | None = None,
 ) -> list[Sampled]:
     """Sample a completion of each prompt, in order.
@@ -47,6 +48,7 @@ def generate(
         engine: as `choose_engine` gave it.
         max_slots: rows that run at a time with `native`; None: all. `transformers` runs all at once.
         has_short_products: with `native`, large products of fp32 matrices are in bf16.
+        room: with `native`, keeps memory for the next call.
         on_finished: told of rows as they are done; with `transformers` of all of them at the end.
     """
     if engine == "native":
@@ -58,6 +60,7 @@ def generate(
             seed=seed,
             max_slots=max_slots,
             has_short_products=has_short_products,
+            room=room,
             on_finished=on_finished,
         )
     with torch.no_grad():

@@ -12,6 +12,7 @@ products it does, for few rows are multiplied in fp32.)
 # Shapes: B rows of the batch, M sampled tokens, S slots, T tokens of the cache, P prompt tokens, Q distinct prompts,
 # H query heads, K key heads, D values of a head, E hidden size, V vocabulary.
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,28 @@ OnFinished = Callable[[list[int], list[list[int]]], None]
 """What is told of finished rows: their places among the prompts, and their ids."""
 
 
+class Room:
+    """Memory of keys and values that is kept from one call to the next.
+
+    For a CPU: there a training pass between two calls breaks freed memory into pieces, and each call would fault new
+    pages in. A GPU needs the memory for the training pass.
+    """
+
+    SPARE = 1.25
+
+    def __init__(self) -> None:
+        self._kept: list[torch.Tensor] = []
+
+    def take(self, count: int, shape: Sequence[int], like: torch.Tensor) -> list[torch.Tensor]:
+        """Give `count` tensors of a shape, with anything in them."""
+        size = math.prod(shape)
+        kept = self._kept
+        if len(kept) != count or kept[0].numel() < size or (kept[0].dtype, kept[0].device) != (like.dtype, like.device):
+            self._kept = kept = []  # gone before the new ones come
+            kept += [like.new_empty(int(self.SPARE * size)) for _ in range(count)]
+        return [one[:size].view(*shape) for one in kept]
+
+
 @dataclass(slots=True)
 class _Slots:
     """The running rows. The cache is made once; the other tensors have one entry a running row."""
@@ -61,12 +84,13 @@ class _Slots:
     logits_SV: torch.Tensor
 
     @staticmethod
-    def empty(layers: FusedLayers, count: int, capacity: int) -> "_Slots":
-        """Make room for `count` rows of `capacity` tokens."""
+    def empty(layers: FusedLayers, count: int, capacity: int, room: Room | None) -> "_Slots":
+        """Make slots for `count` rows of `capacity` tokens."""
         shape = (count, 2 * layers.num_key_heads, capacity, layers.head_size)
+        like = torch.empty(0, dtype=layers.dtype, device=layers.device)
         nothing = torch.zeros(0, dtype=torch.long, device=layers.device)
         return _Slots(
-            cache=[torch.empty(shape, dtype=layers.dtype, device=layers.device) for _ in layers.layers],
+            cache=(room or Room()).take(len(layers.layers), shape, like),
             written=0,
             row_S=nothing,
             length_S=nothing,
@@ -121,6 +145,7 @@ def native_decode(
     seed: int,
     max_slots: int | None = None,
     has_short_products: bool = False,
+    room: Room | None = None,
     on_finished: OnFinished | None = None,
 ) -> list[Sampled]:
     """Sample a completion of each prompt.
@@ -131,6 +156,7 @@ def native_decode(
         seed: row i draws from a stream hashed from it and i.
         max_slots: rows that run at a time; bounds the memory of keys and values. None: all.
         has_short_products: large products read their factors rounded to bf16, which pays on a CPU with AMX.
+        room: keeps memory for the next call.
         on_finished: called with rows that are done and their ids, each row once, some while others still run.
     """
     layers = FusedLayers.of(model, has_short_products=has_short_products)
@@ -167,7 +193,7 @@ def native_decode(
         lengths = lengths_B[rows].tolist()
         on_finished(rows, [ids[:length] for ids, length in zip(ids_BM[rows].tolist(), lengths, strict=True)])
 
-    slots = _Slots.empty(layers, num_slots, capacity)
+    slots = _Slots.empty(layers, num_slots, capacity, room)
     admit(num_slots)
     while True:
         next_S, logprob_S = draw(slots.logits_SV, uniform_BM[slots.row_S, slots.made_S], sampling)

@@ -18,7 +18,7 @@ from razona.core.nouns import Outcome
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_seed
 from razona.rewards import Mix, Receipt
-from razona.rollout import OnFinished, Sampled, Sampling, choose_engine, generate
+from razona.rollout import OnFinished, Room, Sampled, Sampling, choose_engine, generate
 from razona.train.attention import install
 from razona.train.collect import Collected, Collector, Group, Row
 from razona.train.disk import check_disk, checkpoint_bytes
@@ -93,6 +93,7 @@ class Trainer(GRPOTrainer):
         super().__init__(reward_funcs=self._ready, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
+        self._room = Room() if self.accelerator.device.type == "cpu" else None
         self.max_slots, self.has_short_products = engine.max_slots, has_short_products
         self.unpacked_reason = unsupported_reason(self._plain_model())
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
@@ -153,6 +154,7 @@ class Trainer(GRPOTrainer):
                 seed=derive_seed("rollout", self.args.seed, *place),
                 max_slots=self.max_slots,
                 has_short_products=self.has_short_products,
+                room=self._room,
                 on_finished=on_finished,
             )
         model.train(was_training)
