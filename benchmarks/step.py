@@ -96,14 +96,14 @@ def main() -> None:
     """Measure the demo's workload and the one without anything to leave out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=2, help="steps measured in each process")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, default=RESULTS / "step.json")
     options = parser.parse_args()
     make_policy()
     print("The demo's workload:", flush=True)
     demo = compare(options, [*OUR_SETTINGS, *TRL_SETTINGS], is_full=False)
     by_speed = sorted(demo["settings"], key=lambda name: demo["settings"][name]["step_s"]["median"])
-    print("Full length, no flat group, with the fastest settings of TRL and both of ours:", flush=True)
+    print("Full length, no flat group, with the fastest settings of TRL and all of ours:", flush=True)
     full = compare(options, [*OUR_SETTINGS, *[name for name in by_speed if name in TRL_SETTINGS][:KEPT]], is_full=True)
     result = {
         "command": "make bench-step",

@@ -118,7 +118,9 @@ class Trainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list) -> tuple[list[list[int]], None, dict]:
         """Tokenize rendered prompts as they stand: the chat template has already written what begins a text."""
-        return self._tokenizer(prompts, add_special_tokens=False)["input_ids"], None, {}
+        distinct = list(dict.fromkeys(prompts))
+        ids = dict(zip(distinct, self._tokenizer(distinct, add_special_tokens=False)["input_ids"], strict=True))
+        return [list(ids[prompt]) for prompt in prompts], None, {}
 
     def _generate_single_turn(
         self,
