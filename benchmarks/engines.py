@@ -7,7 +7,7 @@ from transformers import GenerationConfig
 from transformers.generation.configuration_utils import ContinuousBatchingConfig
 
 from razona.models.load import Policy
-from razona.rollout import Sampling, generate
+from razona.rollout import Room, Sampling, generate
 
 PRODUCTS = "bf16 products"
 OURS = ("ours", "ours, bf16", f"ours, {PRODUCTS}")
@@ -30,6 +30,7 @@ def our_engine(policy: Policy, ends: Sequence[int], *, has_short_products: bool)
     """Give Razona's own."""
     padding = policy.tokenizer.pad_token_id
     assert isinstance(padding, int)
+    room = Room()  # as our trainer has it
 
     def run(prompts: Sequence[Sequence[int]], max_tokens: int, seed: int) -> list[list[int]]:
         sampled = generate(
@@ -41,6 +42,7 @@ def our_engine(policy: Policy, ends: Sequence[int], *, has_short_products: bool)
             sampling=Sampling(max_tokens=max_tokens),
             seed=seed,
             has_short_products=has_short_products,
+            room=room,
         )
         return [one.ids for one in sampled]
 
