@@ -41,7 +41,6 @@ from razona.recipe import load
 from razona.rollout.engine import end_ids
 
 GROUP = 8
-WARM_UP_TOKENS = 4
 TIMEOUT_S = 300
 """Of a whole process; each call in it has `--limit`."""
 
@@ -95,7 +94,9 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
     policy.model.eval()
     asked = policy.tokenizer(job.dataset["prompt"][:], add_special_tokens=False)["input_ids"]
     engine = engine_of(name, policy, ends)
-    engine([asked[0]] * GROUP, WARM_UP_TOKENS, 0)
+    stop_in(limit_s)
+    with short_products(name.endswith(PRODUCTS) and name not in OURS):
+        engine([ids for ids in asked[:groups] for _ in range(GROUP)], workload.max_tokens, 0)  # warm-up
     seconds, tokens, flop, traffic = [], [], [], []
     for number in range(1, repeats + 1):
         prompts = [ids for ids in asked[number * groups : (number + 1) * groups] for _ in range(GROUP)]
@@ -257,9 +258,10 @@ def main() -> None:
         "demo": demo_row,
         "grid": [],
     }
+    write_json(options.json, result)  # after every part: an interrupted benchmark keeps what it has
     for cell in cells:
         result["grid"].append(run_workload(cell, FP32, limits, options))
-    write_json(options.json, result)
+        write_json(options.json, result)
     for row in [demo_row, *result["grid"]]:
         if row["ratio"] is not None:
             print(
