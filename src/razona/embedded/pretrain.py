@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,7 @@ def make_optimizer(model: Qwen3ForCausalLM, settings: PretrainSettings) -> torch
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
+@cache
 def rows_layout(settings: PretrainSettings) -> Layout:
     """Give the layout of a step's sequences, one after the other: each sees itself alone."""
     count, width, device = settings.sequences_per_step, settings.sequence_tokens, torch.device("cpu")

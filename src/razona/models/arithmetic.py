@@ -58,6 +58,14 @@ def filled_up(block: torch.Tensor) -> torch.Tensor:
     return functional.pad(block, (0, 0, 0, missing)) if missing else block
 
 
+def multiply_into(out: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Write left @ right to `out`, which may have fewer rows: `left` may be filled up."""
+    if len(left) == len(out):
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_((left @ right)[: len(out)])
+
+
 def short_product(value_TK: torch.Tensor, weight_NK: torch.Tensor) -> torch.Tensor:
     """Give value @ weight^T, [T, N], from factors rounded to bf16, in blocks of few different shapes."""
     if len(value_TK) <= BLOCK_ROWS:
@@ -66,10 +74,7 @@ def short_product(value_TK: torch.Tensor, weight_NK: torch.Tensor) -> torch.Tens
     out_TN = value_TK.new_empty(len(value_TK), len(weight_NK))
     with short_products(True):
         for value, out in zip(value_TK.split(BLOCK_ROWS), out_TN.split(BLOCK_ROWS), strict=True):
-            if len(value) % ROW_STEP:
-                out.copy_((filled_up(value) @ weight_NK.T)[: len(value)])
-            else:
-                torch.mm(value, weight_NK.T, out=out)
+            multiply_into(out, filled_up(value), weight_NK.T)
     return out_TN
 
 

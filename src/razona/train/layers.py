@@ -19,7 +19,14 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from razona.models.arithmetic import BLOCK_ROWS, filled_up, short_outer_product, short_product, short_products
+from razona.models.arithmetic import (
+    BLOCK_ROWS,
+    filled_up,
+    multiply_into,
+    short_outer_product,
+    short_product,
+    short_products,
+)
 
 MERGE_FACTOR = 6
 """An adapter of rank r is added to its weight (E in, E' out) where 6 r (E + E') >= E E'. Its own products cost 6 r (E +
@@ -226,7 +233,7 @@ class ChunkedMlp(torch.autograd.Function):
         with short_products(is_short):
             for value, out in zip(value_TE.split(BLOCK_ROWS), out_TE.split(BLOCK_ROWS), strict=True):
                 gate, up = (_block(value, is_short) @ gate_up.T).chunk(2, dim=-1)
-                _multiply(functional.silu(gate).mul_(up), down.T, out)
+                multiply_into(out, functional.silu(gate).mul_(up), down.T)
         return out_TE
 
     @staticmethod
@@ -251,20 +258,12 @@ class ChunkedMlp(torch.autograd.Function):
                 torch.ops.aten.silu_backward.grad_input(of_active.mul_(up), gate, grad_input=of_gate)
                 if ctx.needs_input_grad[1]:
                     of_gate_up.addmm_(of_both.T, value)
-                _multiply(of_both, gate_up, of_value)
+                multiply_into(of_value, of_both, gate_up)
         return of_value_TE, of_gate_up, of_down, None
 
 
 def _block(rows: torch.Tensor, is_short: bool) -> torch.Tensor:
     return filled_up(rows) if is_short else rows
-
-
-def _multiply(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> None:
-    """Write left @ right to `out`, which may have fewer rows."""
-    if len(left) == len(out):
-        torch.mm(left, right, out=out)
-    else:
-        out.copy_((left @ right)[: len(out)])
 
 
 class NormAndRotate(torch.autograd.Function):
