@@ -49,6 +49,21 @@ class RunDir:
         return self.root / "adapter"
 
     @property
+    def best(self) -> Path:
+        """The adapter (or model) with the best held-out accuracy so far, where the run measures it."""
+        return self.root / "best"
+
+    @property
+    def guard(self) -> Path:
+        """One row for each measurement on the held-out slice, and what was done about it."""
+        return self.root / "guard.jsonl"
+
+    @property
+    def health(self) -> Path:
+        """One row for each finding of a health rule."""
+        return self.root / "health.jsonl"
+
+    @property
     def summary(self) -> Path:
         """The comparison of base and tuned, in numbers."""
         return self.root / "summary.json"
