@@ -1,5 +1,6 @@
 """The policy, its tokenizer and its adapter, from the recipe."""
 
+import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -126,6 +127,21 @@ def load_tuned(section: ModelSection, adapter: Path) -> Policy:
             model=PeftModel.from_pretrained(base.model, str(adapter)), tokenizer=base.tokenizer, name=str(adapter)
         )
     return load_policy(section.model_copy(update={"name": str(adapter)}))
+
+
+def adapter_base(folder: Path) -> str | None:
+    """Give the name of the model that an adapter's folder was trained upon; None where it is no adapter's folder.
+
+    Raises:
+        ModelError: the adapter does not say.
+    """
+    path = folder / "adapter_config.json"
+    if not path.exists():
+        return None
+    name = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not name:
+        raise ModelError(f"{path} names no base model; expected base_model_name_or_path in it. Add it there.")
+    return EMBEDDED if Path(name).name == EMBEDDED and not Path(name).exists() else str(name)
 
 
 def lora_config(section: LoraSection) -> LoraConfig:
