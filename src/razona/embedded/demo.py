@@ -18,12 +18,9 @@ from razona.evaluate.compare import by_family, compare, examples, paragraph
 from razona.evaluate.plan import TRAINING_PROMPT, Plan, Sides, comparison, store
 from razona.models.load import Policy, load_policy, load_tuned
 from razona.recipe import Recipe
-from razona.report import write_page
+from razona.report import LivePage, write_page
 from razona.rewards import Mix
 from razona.train.run import prepare_folder, train_in
-
-PAGE_EVERY_S = 30.0
-"""Seconds between two live versions of the page."""
 
 
 class Watcher:
@@ -36,9 +33,12 @@ class Watcher:
         """Open a stage of `total` completions; the function it gives takes how many more are done."""
         return nullcontext(lambda done: None)
 
-    def training(self, steps: int) -> AbstractContextManager[Callable[[Mapping[str, float | None]], None]]:
-        """Open the training stage; the function it gives takes each step's metrics row."""
+    def training(self, steps: int, run: RunDir) -> AbstractContextManager[Callable[[Mapping[str, float | None]], None]]:
+        """Open the training stage of `run`; the function it gives takes each step's metrics row."""
         return nullcontext(lambda row: None)
+
+    def tell(self, finding: str) -> None:
+        """Take what a health rule found."""
 
 
 @dataclass(slots=True)
@@ -98,8 +98,8 @@ def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
     base, base_prompts = _measure_base(recipe, load_policy(recipe.model), watcher)
     store_sides(run, "base", base, recipe)
     watch.lap("evaluate_base")
-    with watcher.training(recipe.train.steps) as on_step:
-        result = train_in(run, recipe, _LivePage(run, on_step))
+    with watcher.training(recipe.train.steps, run) as on_step:
+        result = train_in(run, recipe, LivePage(run, on_step))
     watch.lap("train")
     tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "tuned")
     store_sides(run, "tuned", tuned, recipe)
@@ -184,17 +184,3 @@ def summarise(
         "hardware": describe_hardware(),
     }
     return {**summary, "paragraph": paragraph(summary)}
-
-
-class _LivePage:
-    """Passes each step on and rewrites the run's page now and then."""
-
-    def __init__(self, run: RunDir, on_step: Callable[[Mapping[str, float | None]], None]) -> None:
-        self.run, self.on_step = run, on_step
-        self.written_at = time.monotonic()
-
-    def __call__(self, row: Mapping[str, float | None]) -> None:
-        self.on_step(row)
-        if time.monotonic() - self.written_at > PAGE_EVERY_S:
-            write_page(self.run)
-            self.written_at = time.monotonic()
