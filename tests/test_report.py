@@ -11,6 +11,7 @@ from pathlib import Path
 import altair as alt
 import pytest
 import vl_convert
+from report_runs import estimate, write_completions
 
 from razona.core.errors import RunFolderError
 from razona.core.rundir import RunDir
@@ -23,6 +24,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)><!--<sc
 STEP_FIGURES = {
     "accuracy": {"accuracy": 0.14, "format_rate": 0.8},
     "reward": {"reward": 0.21, "reward/correct": 0.14, "reward/format": 0.07, 'reward/"\\" + {[.': 0.0},
+    "reward-shares": {},
     "length": {"length": 18.2},
     "groups": {"informative_groups": 0.7, "all_right_groups": 0.1, "all_wrong_groups": 0.2},
     "worked-steps": {"worked_steps": 0.4},
@@ -68,12 +70,6 @@ class PageReader(HTMLParser):
         return [attributes["data-figure"] for attributes in self.all("div") if "data-figure" in attributes]
 
 
-def estimate(pass_at_1: float) -> dict[str, object]:
-    ends = [pass_at_1 - 0.02, pass_at_1 + 0.02]
-    ci95 = {"pass_at_1": ends, "pass_at_8": [0.5, 0.6], "greedy": ends}
-    return {"pass_at_1": pass_at_1, "pass_at_8": 0.55, "greedy": pass_at_1, "ci95": ci95, "n": 512, "k": 8}
-
-
 def summary() -> dict[str, object]:
     example = {"question": HOSTILE, "target": "34", "base": HOSTILE, "base_outcome": "incorrect"}
     return {
@@ -108,11 +104,6 @@ def completion(step: int, text: str = HOSTILE) -> dict[str, object]:
         "num_tokens": 25,
         "is_truncated": False,
     }
-
-
-def write_completions(run: RunDir, step: int, rows: list[dict[str, object]]) -> None:
-    run.completions(step).parent.mkdir(exist_ok=True)
-    run.completions(step).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture

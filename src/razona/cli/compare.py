@@ -28,15 +28,17 @@ from razona.cli.options import JsonOption, SetOption
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from razona.evaluate.named import Wanted
     from razona.evaluate.contest import Contest
+    from razona.evaluate.named import Wanted
     from razona.evaluate.sources import Found
 
 
 def compare_command(
     base: Annotated[
         str,
-        typer.Argument(metavar="BASE", help="What `razona eval` wrote, a run's folder, stored completions, or a model."),
+        typer.Argument(
+            metavar="BASE", help="What `razona eval` wrote, a run's folder, stored completions, or a model."
+        ),
     ],
     tuned: Annotated[
         str | None, typer.Argument(metavar="[TUNED]", help="The same; left out: BASE is a run, base against tuned.")
@@ -84,7 +86,7 @@ def compare_command(
         seed=seed,
     )
     from razona.cli.progress import make_console
-    from razona.evaluate.contest import summarise
+    from razona.evaluate.contest import is_worse, summarise
     from razona.report.comparison import write_comparison_page, write_comparison_png
 
     console = make_console(to_stderr=as_json or layout == "md")
@@ -101,7 +103,7 @@ def compare_command(
     else:
         print_comparison(console, summary)
         console.print(f"Page: {page}   Figures: {place}/summary.json", highlight=False, soft_wrap=True)
-    if gate and summary["gain"]["ci95"][1] < 0:
+    if gate and is_worse(summary):
         raise typer.Exit(1)
 
 
@@ -137,9 +139,9 @@ def _evaluate_missing(
     with_best_prompt: bool,
 ) -> "Contest":
     from razona.cli.progress import RichWatcher
+    from razona.evaluate.contest import Contest
     from razona.evaluate.named import best_prompt_of, evaluate_named, load_wanted
     from razona.evaluate.prompts import TRAINING_PROMPT
-    from razona.evaluate.contest import Contest
     from razona.evaluate.sources import Found
     from razona.evaluate.stored import read_sides
 

@@ -114,7 +114,9 @@ def recipe_for(model: str, name: str | None, overrides: list[str]) -> "Recipe":
 def default_folder(model: str, wanted: "Wanted") -> Path:
     """Give where an evaluation is kept if nobody says."""
     parts = [Path(model).resolve().name if Path(model).exists() else model.replace("/", "--")]
-    parts += [Path(wanted.asked.data).stem if Path(wanted.asked.data).exists() else wanted.asked.data.replace("/", "--")]
+    parts += [
+        Path(wanted.asked.data).stem if Path(wanted.asked.data).exists() else wanted.asked.data.replace("/", "--")
+    ]
     return Path("evaluations") / "-".join([*parts, wanted.prompt])
 
 

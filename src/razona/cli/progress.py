@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,7 +15,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+from razona.cli.live import LiveView, read_sample, visible
+from razona.core.rundir import RunDir
 from razona.embedded.demo import Watcher
 
 PLAIN_LINE_EVERY = 5
@@ -23,6 +27,10 @@ PLAIN_LINE_EVERY = 5
 
 PLAIN_WIDTH = 116
 """Columns where the output is not a terminal: the comparison's table fits."""
+REDRAWS_PER_S = 2
+"""Of the live view: enough for a clock, and next to nothing beside the training."""
+SPEED_PERIOD_S = 3600.0
+"""The time left is told from the steps of the last hour: one step of a large model may take minutes."""
 
 
 def make_console(*, to_stderr: bool, is_quiet: bool = False) -> Console:
@@ -62,6 +70,7 @@ class RichWatcher(Watcher):
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
             console=self.console,
+            speed_estimate_period=SPEED_PERIOD_S,
         )
 
     def kept(self, folder: Path) -> None:
@@ -84,19 +93,26 @@ class RichWatcher(Watcher):
             yield lambda done: progress.advance(task, done)
 
     @contextmanager
-    def training(self, steps: int) -> Iterator[Callable[[Mapping[str, float | None]], None]]:
-        """Show each step's figures."""
+    def training(self, steps: int, run: RunDir) -> Iterator[Callable[[Mapping[str, float | None]], None]]:
+        """Show the run as it goes on: its curves, one completion of the latest step, the steps and the time left."""
         self.console.print(f"Training with GRPO: {steps} steps.")
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.console.is_dumb_terminal or self.console.quiet:
             yield self._plain(steps)
             return
-        with self._progress() as progress:
-            task = progress.add_task("  step", total=steps, figures="")
+        progress, view = self._progress(), LiveView()
+        task = progress.add_task("  step", total=steps, figures="")
 
-            def on_step(row: Mapping[str, float | None]) -> None:
-                progress.update(task, completed=int(row["step"] or 0), figures=describe_step(row))
+        def on_step(row: Mapping[str, float | None]) -> None:
+            step = int(row["step"] or 0)
+            view.update(run.read_steps() if not view.rows else [row], read_sample(run, step))
+            progress.update(task, completed=step)
 
+        with Live(Group(progress, view), console=self.console, refresh_per_second=REDRAWS_PER_S):
             yield on_step
+
+    def tell(self, finding: str) -> None:
+        """Print what a health rule found; above the live view where there is one."""
+        self.console.print(Text(f"  ! {visible(finding)}", style="yellow"), soft_wrap=True)
 
     def _plain(self, steps: int) -> Callable[[Mapping[str, float | None]], None]:
         def on_step(row: Mapping[str, float | None]) -> None:

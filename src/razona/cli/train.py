@@ -25,13 +25,15 @@ def train_command(
     recipe = load(recipe_name, overrides or [])
     folder = out or Path("runs") / recipe.name
     from razona.cli.progress import RichWatcher, make_console
-    from razona.report import write_page
+    from razona.core.rundir import RunDir
+    from razona.report import LivePage, write_page
     from razona.train import train
     from razona.train.processes import leave_processes
 
     console = make_console(to_stderr=as_json, is_quiet=not is_main_process())
-    with RichWatcher(console).training(recipe.train.steps) as on_step:
-        result = train(recipe, folder, resume=resume, watch=on_step)
+    run, watcher = RunDir(folder), RichWatcher(console)
+    with watcher.training(recipe.train.steps, run) as on_step:
+        result = train(recipe, folder, resume=resume, watch=LivePage(run, on_step))
     leave_processes()
     if not is_main_process():
         sys.stdout.flush()

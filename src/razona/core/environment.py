@@ -1,9 +1,11 @@
-"""What a run ran on: versions, hardware, commit, seeds. Read at the edge, stored beside the results."""
+"""What a run ran on: command, versions, hardware, commit, seeds. Read at the edge, stored beside the results."""
 
 import os
 import platform
+import shlex
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,8 +15,9 @@ PACKAGES = ("razona", "torch", "transformers", "trl", "peft", "accelerate", "dat
 
 
 def describe_environment(seeds: Mapping[str, int]) -> dict[str, object]:
-    """Give versions, hardware, processes, git commit and seeds, as `environment.json` holds them."""
+    """Give command, versions, hardware, processes, git commit and seeds, as `environment.json` holds them."""
     return {
+        "command": describe_command(sys.argv),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "hardware": describe_hardware(),
@@ -22,6 +25,19 @@ def describe_environment(seeds: Mapping[str, int]) -> dict[str, object]:
         "git_commit": _git_commit(),
         "seeds": dict(seeds),
     }
+
+
+def describe_command(arguments: Sequence[str]) -> str:
+    """Give the command line of this process as a shell would read it.
+
+    `razona` and `python -m razona` are `razona`, wherever they are installed; a script is `python SCRIPT`.
+
+    >>> describe_command(["/opt/razona/__main__.py", "train", "demo", "--set", "data.families=[a, b]"])
+    "razona train demo --set 'data.families=[a, b]'"
+    """
+    program = Path(arguments[0]) if arguments else Path()
+    is_razona = program.name == "razona" or program.parts[-2:] == ("razona", "__main__.py")
+    return shlex.join([*(["razona"] if is_razona else ["python", str(program)]), *arguments[1:]])
 
 
 def describe_hardware() -> dict[str, object]:

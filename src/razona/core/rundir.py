@@ -25,7 +25,7 @@ class RunDir:
 
     @property
     def environment(self) -> Path:
-        """Versions, hardware, git commit, seeds."""
+        """Command, versions, hardware, git commit, seeds."""
         return self.root / "environment.json"
 
     @property

@@ -1,7 +1,7 @@
 """Data sets that models are compared on, by short name: from a local copy, or from the hub."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -97,7 +97,7 @@ class Asked:
     """A short name of `BENCHMARKS`, a .jsonl, .csv or .parquet file, or the name of a hub data set."""
     folder: Path | None = None
     """With local copies of the benchmarks; None: they come from the hub."""
-    section: DataSection = DataSection()
+    section: DataSection = field(default_factory=DataSection)
     """Columns, split and configuration for a file or hub data set that is no benchmark."""
     kind: Literal["math", "code", "logic"] = "math"
     """How the rows of such a file are judged."""

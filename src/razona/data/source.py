@@ -65,16 +65,16 @@ def _check_ids(rows: Sequence[Mapping[str, object]], source: str) -> None:
     if len(with_id) < len(rows):
         first = next(number for number, row in enumerate(rows, start=1) if row.get("id") in (None, ""))
         raise DataError(
-            f"{source}, row {first}: the column id is empty, and {len(with_id)} of {len(rows)} rows have one. Give every "
-            "row an id of its own, or none any: then they are numbered."
+            f"{source}, row {first}: the column id is empty, and {len(with_id)} of {len(rows)} rows have one. Give "
+            "every row an id of its own, or none any: then they are numbered."
         )
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         before = seen.setdefault(str(row["id"]), number)
         if before != number:
             raise DataError(
-                f"{source}, rows {before} and {number} have the same id, {row['id']!r}; expected one of its own for every "
-                "problem. Rename or remove the column id: without one, rows are numbered."
+                f"{source}, rows {before} and {number} have the same id, {row['id']!r}; expected one of its own for "
+                "every problem. Rename or remove the column id: without one, rows are numbered."
             )
 
 

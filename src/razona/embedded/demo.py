@@ -22,12 +22,9 @@ from razona.evaluate.prompts import TRAINING_PROMPT
 from razona.evaluate.words import paragraph
 from razona.models.load import Policy, load_policy, load_tuned
 from razona.recipe import Recipe
-from razona.report import write_page
+from razona.report import LivePage, write_page
 from razona.rewards import Mix
 from razona.train.run import prepare_folder, train_in
-
-PAGE_EVERY_S = 30.0
-"""Seconds between two live versions of the page."""
 
 
 class Watcher:
@@ -40,9 +37,12 @@ class Watcher:
         """Open a stage of `total` completions; the function it gives takes how many more are done."""
         return nullcontext(lambda done: None)
 
-    def training(self, steps: int) -> AbstractContextManager[Callable[[Mapping[str, float | None]], None]]:
-        """Open the training stage; the function it gives takes each step's metrics row."""
+    def training(self, steps: int, run: RunDir) -> AbstractContextManager[Callable[[Mapping[str, float | None]], None]]:
+        """Open the training stage of `run`; the function it gives takes each step's metrics row."""
         return nullcontext(lambda row: None)
+
+    def tell(self, finding: str) -> None:
+        """Take what a health rule found."""
 
 
 @dataclass(slots=True)
@@ -115,8 +115,8 @@ def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
     store_sides(run, "base", base, recipe)
     store(run, "base_best", prompts.best_sides, recipe.evaluate.samples, recipe.evaluate.temperature)
     watch.lap("evaluate_base")
-    with watcher.training(recipe.train.steps) as on_step:
-        result = train_in(run, recipe, _LivePage(run, on_step))
+    with watcher.training(recipe.train.steps, run) as on_step:
+        result = train_in(run, recipe, LivePage(run, on_step))
     watch.lap("train")
     tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "tuned")
     store_sides(run, "tuned", tuned, recipe)
@@ -176,8 +176,8 @@ def store_sides(run: RunDir, name: str, measured: Measured, recipe: Recipe) -> N
 
 def summarise(recipe: Recipe, base: Measured, tuned: Measured, prompts: BasePrompts) -> dict[str, object]:
     """Give what `summary.json` holds, times and steps apart."""
-    names = {"base_name": "base", "tuned_name": "tuned"}
-    held_out, ood = pair(base.held_out, tuned.held_out, **names), pair(base.ood, tuned.ood, **names)
+    held_out = pair(base.held_out, tuned.held_out, base_name="base", tuned_name="tuned")
+    ood = pair(base.ood, tuned.ood, base_name="base", tuned_name="tuned")
     figures = compare(held_out)
     training = figures["base"]
     assert isinstance(training, dict)
@@ -210,17 +210,3 @@ def _as_prompt(training: Mapping) -> dict[str, object]:
         "greedy_ci95": training["ci95"]["greedy"],
         "n": training["n"],
     }
-
-
-class _LivePage:
-    """Passes each step on and rewrites the run's page now and then."""
-
-    def __init__(self, run: RunDir, on_step: Callable[[Mapping[str, float | None]], None]) -> None:
-        self.run, self.on_step = run, on_step
-        self.written_at = time.monotonic()
-
-    def __call__(self, row: Mapping[str, float | None]) -> None:
-        self.on_step(row)
-        if time.monotonic() - self.written_at > PAGE_EVERY_S:
-            write_page(self.run)
-            self.written_at = time.monotonic()

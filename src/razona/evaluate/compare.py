@@ -53,7 +53,9 @@ def pair(base: Sides, tuned: Sides, *, base_name: str, tuned_name: str, is_inter
         raise DataError(
             f"the two are not on the same problems: {' and '.join(told)}; {len(common)} are in both. {todo}"
         )
-    changed = [one for one in common if (ours[one].question, ours[one].target) != (theirs[one].question, theirs[one].target)]
+    changed = [
+        one for one in common if (ours[one].question, ours[one].target) != (theirs[one].question, theirs[one].target)
+    ]
     if changed:
         raise DataError(
             f"{len(changed)} problems have the same id and another question or target in {base_name} than in "
@@ -183,15 +185,22 @@ def _example(comparison: Comparison, place: int) -> dict[str, str]:
 def changes(comparison: Comparison) -> list[dict[str, object]]:
     """Give every problem with both sides' share of right samples and their first sample, the largest loss first."""
     base, tuned = comparison.base.sampled, comparison.tuned.sampled
-    rows = [
+    shares = list(zip(base.share_P, tuned.share_P, strict=True))
+    order = sorted(range(len(shares)), key=lambda place: shares[place][1] - shares[place][0])
+    return [
         {
             **_example(comparison, place),
-            "id": problem.id,
-            "family": problem.family,
-            "base_share": round(one, 4),
-            "tuned_share": round(two, 4),
-            "change": "won" if two > one else "lost" if two < one else "unchanged",
+            "id": base.problems[place].id,
+            "family": base.problems[place].family,
+            "base_share": round(shares[place][0], 4),
+            "tuned_share": round(shares[place][1], 4),
+            "change": _change(*shares[place]),
         }
-        for place, (problem, one, two) in enumerate(zip(base.problems, base.share_P, tuned.share_P, strict=True))
+        for place in order
     ]
-    return sorted(rows, key=lambda row: row["tuned_share"] - row["base_share"])
+
+
+def _change(base_share: float, tuned_share: float) -> str:
+    if base_share == tuned_share:
+        return "unchanged"
+    return "won" if tuned_share > base_share else "lost"

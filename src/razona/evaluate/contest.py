@@ -30,9 +30,7 @@ def summarise(contest: Contest, *, is_intersected: bool = False) -> tuple[dict[s
         DataError: the two are not on the same problems.
     """
     one, two = contest.base, contest.tuned
-    found = pair(
-        one.sides, two.sides, base_name=one.name, tuned_name=two.name, is_intersected=is_intersected
-    )
+    found = pair(one.sides, two.sides, base_name=one.name, tuned_name=two.name, is_intersected=is_intersected)
     names = {"base": one.name, "tuned": two.name}
     if one.name == two.name:
         names = {"base": f"{one.name} (first)", "tuned": f"{two.name} (second)"}
@@ -53,6 +51,11 @@ def summarise(contest: Contest, *, is_intersected: bool = False) -> tuple[dict[s
     if left_out:
         words += f" {left_out} problems that only one of them has are left out."
     return {**summary, "paragraph": words}, changes(found)
+
+
+def is_worse(summary: Mapping) -> bool:
+    """Say whether the second is distinguishably worse than the first: the whole interval lies below 0."""
+    return summary["gain"]["ci95"][1] < 0
 
 
 def _ids(found: Found) -> list[str]:

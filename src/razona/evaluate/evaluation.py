@@ -159,8 +159,8 @@ def sides_of_rows(rows: Iterable[Mapping], where: str) -> Sides:
             one, place, is_greedy = _judged(row), int(row["sample"]), row["temperature"] == 0
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{where}, row {number}: {type(error).__name__}: {error}. Expected a completion as `razona eval` stores "
-                "it; evaluate again."
+                f"{where}, row {number}: {type(error).__name__}: {error}. Expected a completion as `razona eval` "
+                "stores it; evaluate again."
             ) from None
         problems.setdefault(problem.id, problem)
         samples = (greedy if is_greedy else sampled).setdefault(problem.id, {})
@@ -178,9 +178,7 @@ def sides_of_rows(rows: Iterable[Mapping], where: str) -> Sides:
     )
 
 
-def _evaluation(
-    problems: Mapping[str, Problem], samples: Mapping[str, Mapping[int, Judged]], where: str
-) -> Evaluation:
+def _evaluation(problems: Mapping[str, Problem], samples: Mapping[str, Mapping[int, Judged]], where: str) -> Evaluation:
     counts = sorted({len(samples.get(one, ())) for one in problems})
     if len(counts) > 1:
         short = next(one for one in problems if len(samples.get(one, ())) == counts[0])

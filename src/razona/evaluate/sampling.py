@@ -1,7 +1,7 @@
 """Sampling a policy on problems and reading every verdict."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from razona.core.nouns import Completion, Problem
@@ -26,7 +26,7 @@ class Judge:
 
     tags: Tags
     kind: Literal["math", "code", "logic"] = "math"
-    verify: VerifySection = VerifySection()
+    verify: VerifySection = field(default_factory=VerifySection)
 
     def __call__(self, completions: Sequence[Completion], problems: Sequence[Problem]) -> list[Judged]:
         """Give verdict, form and worked steps of each completion of the problem beside it."""

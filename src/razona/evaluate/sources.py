@@ -42,7 +42,9 @@ def find_stored(name: str, which: str = TUNED) -> Found | None:
     path = Path(name)
     if path.suffix == ".jsonl":
         if not path.is_file():
-            raise DataError(f"{name}: there is no such file. Give completions that `razona eval` or `razona demo` stored.")
+            raise DataError(
+                f"{name}: there is no such file. Give completions that `razona eval` or `razona demo` stored."
+            )
         return Found(name=path.stem, sides=sides_of_rows(_rows(path), name), settings={})
     place = EvaluationDir(root=path)
     if place.settings.exists():

@@ -6,7 +6,6 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -162,16 +161,18 @@ def _check_settings(place: EvaluationDir, request: Request, problems: Sequence[P
     wanted = _settings(request, problems)
     if place.settings.exists():
         found = json.loads(place.settings.read_text(encoding="utf-8"))
-        other = [f"{key} {found.get(key)!r} and not {value!r}" for key, value in wanted.items() if found.get(key) != value]
+        other = [
+            f"{key} {found.get(key)!r} and not {value!r}" for key, value in wanted.items() if found.get(key) != value
+        ]
         if other:
             raise RunFolderError(
-                f"--out {place.root} holds an evaluation with other settings: {'; '.join(other)}. Ask for the same to go "
-                "on with it, or give another folder."
+                f"--out {place.root} holds an evaluation with other settings: {'; '.join(other)}. Ask for the same to "
+                "go on with it, or give another folder."
             )
         return
     if place.completions.exists() or (place.root / "metrics.jsonl").exists():
         raise RunFolderError(f"--out {place.root} holds something else than an evaluation. Give another folder.")
-    write_json(place.environment, {**describe_environment({"evaluation": request.seed}), "command": sys.argv})
+    write_json(place.environment, describe_environment({"evaluation": request.seed}))
     write_json(place.settings, wanted)
 
 

@@ -28,12 +28,12 @@ def _headline(summary: Mapping[str, dict]) -> str:
         )
     if low <= 0 <= high:
         return (
-            f"On {base['n']} held-out problems the two models are {NOT_DISTINGUISHABLE}: one answer in one try is right "
-            f"{before} and {tuned['pass_at_1']:.0%} after {points}.{_power_words(against)}"
+            f"On {base['n']} held-out problems the two models are {NOT_DISTINGUISHABLE}: one answer in one try is "
+            f"right {before} and {tuned['pass_at_1']:.0%} after {points}.{_power_words(against)}"
         )
     return (
-        f"Given one try at each of {base['n']} problems that it was not trained on, the model was right {before} and is "
-        f"right {tuned['pass_at_1']:.0%} of the time now: {100 * against['pass_at_1']:+.0f} points {points}."
+        f"Given one try at each of {base['n']} problems that it was not trained on, the model was right {before} and "
+        f"is right {tuned['pass_at_1']:.0%} of the time now: {100 * against['pass_at_1']:+.0f} points {points}."
     )
 
 
@@ -53,8 +53,8 @@ def _boundary_words(summary: Mapping[str, dict]) -> str:
     if summary.get("boundary") == "narrower":
         return f"Given {k} tries it solves fewer problems than before, {after:.0%} and not {before:.0%}: it lost ways."
     return (
-        f"Given {k} tries, the base already found a right answer for {before:.0%} of them; training moves what it can do "
-        "sometimes towards every time."
+        f"Given {k} tries, the base already found a right answer for {before:.0%} of them; training moves what it can "
+        "do sometimes towards every time."
     )
 
 
@@ -98,7 +98,9 @@ def _difference(summary: Mapping[str, dict], base: str, tuned: str) -> str:
     points = f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} points)"
     shares = f"{tuned} is right {two['pass_at_1']:.1%} of the time in one try and {base} {one['pass_at_1']:.1%}"
     if low <= 0 <= high:
-        words = f"On these {one['n']} problems the two are {NOT_DISTINGUISHABLE}: {shares} {points}.{_power_words(found)}"
+        words = (
+            f"On these {one['n']} problems the two are {NOT_DISTINGUISHABLE}: {shares} {points}.{_power_words(found)}"
+        )
     else:
         words = f"On {one['n']} problems {shares}: {100 * found['pass_at_1']:+.1f} points {points}."
     best = summary.get("base_best")
@@ -108,8 +110,8 @@ def _difference(summary: Mapping[str, dict], base: str, tuned: str) -> str:
     is_clear = not against["ci95"][0] <= 0 <= against["ci95"][1]
     told = f"{100 * against['pass_at_1']:+.1f} points" if is_clear else NOT_DISTINGUISHABLE
     return (
-        f"{words} Under the prompt that suits it best ({best['prompt']}), {base} is right {best['pass_at_1']:.1%} of the "
-        f"time; against that the difference is {told} ({100 * against['ci95'][0]:+.1f} to "
+        f"{words} Under the prompt that suits it best ({best['prompt']}), {base} is right {best['pass_at_1']:.1%} of "
+        f"the time; against that the difference is {told} ({100 * against['ci95'][0]:+.1f} to "
         f"{100 * against['ci95'][1]:+.1f})."
     )
 

@@ -1,6 +1,7 @@
 """The policy, its tokenizer and its adapter, from the recipe."""
 
 import json
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from razona.core.errors import ModelError
+from razona.core.launch import is_main_process
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.recipe import LoraSection, ModelSection
 
@@ -89,6 +91,12 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
+        if is_main_process():
+            print(
+                f"razona: the tokenizer of {section.name} has no chat template, so prompts are the texts on lines of "
+                "their own, unless prompt.chat_template is set.",
+                file=sys.stderr,
+            )
     tokenizer.padding_side = "left"
     return tokenizer
 

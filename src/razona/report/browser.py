@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from razona.core.rundir import RunDir
-from razona.report.reading import number, read_rows, spread_evenly, text
+from razona.report.reading import entries, number, read_rows, rows, spread_evenly, text
 
 MAX_STEPS = 12
 MAX_COMPLETIONS = 24  # of one step
 MAX_TEXT = 3000  # characters of a completion: 12 x 24 of them keep the page under 5 MB in any script
 MAX_QUESTION = 1000  # characters
 MAX_SHORT = 200  # characters of an answer, a target or a reason
+MAX_ENTRIES = 12  # lines of a receipt
+MAX_WHY = 120  # characters of what a component says about its value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,6 @@ def read_browser(run: RunDir) -> list[StoredStep]:
 
 def describe(row: dict[str, object]) -> dict[str, object]:
     """Give what the page shows of one completion."""
-    parts = row.get("parts")
     return {
         "question": clip(text(row, "question"), MAX_QUESTION),
         "family": clip(text(row, "family"), MAX_SHORT),
@@ -53,11 +54,34 @@ def describe(row: dict[str, object]) -> dict[str, object]:
         "answer": clip(text(row, "answer"), MAX_SHORT),
         "reason": clip(text(row, "reason"), MAX_SHORT),
         "reward": number(row, "reward"),
-        "parts": {name: number(value) for name, value in parts.items()} if isinstance(parts, dict) else {},
+        "receipt": describe_receipt(row),
         "advantage": number(row, "advantage"),
         "num_tokens": number(row, "num_tokens"),
         "is_truncated": row.get("is_truncated") is True,
     }
+
+
+def describe_receipt(row: dict[str, object]) -> list[dict[str, object]]:
+    """Give one line for each reward component: its part is weight x value.
+
+    Rows that were stored without a receipt have the parts alone.
+    """
+    parts = entries(row, "parts")
+    stored = rows(row, "receipt") or [{"component": name} for name in parts]
+    lines = [
+        {
+            "component": clip(text(entry, "component"), MAX_SHORT),
+            "weight": number(entry, "weight"),
+            "value": number(entry, "value"),
+            "part": number(parts.get(text(entry, "component"))),
+            "why": clip(text(entry, "why"), MAX_WHY),
+        }
+        for entry in stored[:MAX_ENTRIES]
+    ]
+    if len(stored) > MAX_ENTRIES:
+        left = f"{len(stored) - MAX_ENTRIES} more components"
+        lines.append({"component": left, "weight": None, "value": None, "part": None, "why": ""})
+    return lines
 
 
 def clip(words: str, limit: int) -> str:

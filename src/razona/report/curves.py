@@ -1,6 +1,7 @@
 """The figures over steps: which metric goes where, and what to read from it."""
 
 from razona.report.charts import (
+    SERIES_COLOURS,
     Figure,
     Line,
     Look,
@@ -9,8 +10,10 @@ from razona.report.charts import (
     areas_figure,
     lines_figure,
     read_lines,
+    running_mean,
     smoothing_window,
 )
+from razona.report.reading import number
 
 SHARE = Look(is_share=True)
 FREE = Look()
@@ -37,6 +40,7 @@ def learning_figures(steps: Rows) -> list[Figure]:
             {"reward": "reward"} | components,
             FREE,
         ),
+        draw_reward_shares(steps, components),
         draw(
             "length",
             Words(
@@ -96,6 +100,31 @@ def draw(figure_id: str, words: Words, steps: Rows, wanted: dict[str, str], look
     """Give the figure of the wanted metrics, or None where no step has any of them."""
     lines = read_lines(steps, wanted)
     return lines_figure(figure_id, words, steps, lines, look) if lines else None
+
+
+def draw_reward_shares(steps: Rows, components: dict[str, str]) -> Figure | None:
+    """Give the stacked shares of the reward that each component pays, or None with fewer than two components.
+
+    A step in which a component takes away, or none pays, has no shares.
+    """
+    parts = {name: [number(row.get(name)) for row in steps] for name in components}
+    totals = []
+    for paid in zip(*parts.values(), strict=True):
+        known = [part for part in paid if part is not None]
+        is_shared = len(known) == len(paid) and min(known) >= 0 and sum(known) > 0
+        totals.append(sum(known) if is_shared else None)
+    if len(parts) < 2 or not any(totals):
+        return None
+    window = smoothing_window(len(steps))
+    lines = []
+    for place, (name, paid) in enumerate(parts.items()):
+        shares = [
+            None if part is None or total is None else part / total for part, total in zip(paid, totals, strict=True)
+        ]
+        colour = SERIES_COLOURS[(place + 1) % len(SERIES_COLOURS)]  # as in the figure of the rewards
+        lines.append(Line(label=components[name], colour=colour, raw=shares, mean=running_mean(shares, window)))
+    words = Words("What the reward is paid for", "The share of each component. Pay for form alone should not grow.")
+    return areas_figure("reward-shares", words, steps, lines)
 
 
 def draw_groups(steps: Rows) -> Figure | None:

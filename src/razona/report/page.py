@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,10 @@ from razona.core.rundir import RunDir
 from razona.report.browser import StoredStep, read_browser
 from razona.report.charts import Figure
 from razona.report.curves import explain_smoothing, learning_figures, machinery_figures, working_figures
+from razona.report.facts import render_facts
+from razona.report.findings import render_findings
+from razona.report.held_out import held_out_figures
+from razona.report.problems import Problems, read_problems
 from razona.report.reading import RunRecord, read_record, text
 from razona.report.results import result_figures
 from razona.report.sections import (
@@ -38,38 +43,72 @@ def write_page(run: RunDir) -> Path:
     Raises:
         RunFolderError: the folder has no metrics, or a file of it cannot be read.
     """
-    page = render_page(read_record(run), read_browser(run))
-    # A completion may hold half a surrogate pair, which has no UTF-8: it becomes a question mark.
-    write_text(run.report, page.encode("utf-8", "replace").decode("utf-8"))
+    write_text(run.report, render_page(read_parts(run)))
     return run.report
 
 
-def render_page(record: RunRecord, stored: list[StoredStep]) -> str:
-    """Give the whole page as HTML."""
-    results = result_figures(record)
-    learning, working = learning_figures(record.steps), working_figures(record.steps)
-    machinery = machinery_figures(record.steps)
-    figures = [*results, *learning, *working, *machinery]
-    library, script = load_library(), read_asset("page.js")
-    return Template(read_asset("page.html")).substitute(
-        policy=content_policy([library, script]),
-        name=escape(record.name),
-        style=read_asset("page.css"),
-        subtitle=render_subtitle(record),
-        numbers=render_numbers(record),
-        paragraph=render_paragraphs(text(record.summary, "paragraph")),
-        results=render_results(record, results),
-        curves=render_curves(record, learning),
-        working=render_group("working", "How the working changes", WORKING_HINT, working),
-        machinery=render_group("machinery", "The optimizer", "Worth a look when a run misbehaves.", machinery),
-        examples=render_examples(record),
-        browser=read_asset("browser.html") if stored else "",
-        folded=render_folded("Recipe", record.recipe) + render_folded("Environment", record.environment),
-        specs=embed_json({figure.id: figure.spec for figure in figures}),
-        completions=embed_json([step.as_json() for step in stored]),
-        library=library,
-        script=script,
+def read_parts(run: RunDir) -> dict[str, str]:
+    """Give the parts of the page of `run` as its folder stands, by their names in `page.html`.
+
+    Raises:
+        RunFolderError: as `write_page`.
+    """
+    return page_parts(read_record(run), read_browser(run), read_problems(run))
+
+
+def render_page(parts: Mapping[str, str], *, live_version: str | None = None) -> str:
+    """Give the whole page as HTML.
+
+    Args:
+        live_version: given for a page that `razona report --watch` serves: it asks its own server, and nobody else,
+            whether there is a later version than this one, and loads that. The file on the disk asks nobody.
+    """
+    scripts, live_meta, live_script = [parts["library"], parts["script"]], "", ""
+    if live_version is not None:
+        scripts.append(read_asset("live.js"))
+        live_meta = f'<meta name="razona-version" content="{escape(live_version)}">\n'
+        live_script = f"<script>{scripts[-1]}</script>\n"
+    policy = content_policy(scripts, may_ask_its_server=live_version is not None)
+    page = Template(read_asset("page.html")).substitute(
+        parts, policy=policy, live_meta=live_meta, live_script=live_script
     )
+    # A completion may hold half a surrogate pair, which has no UTF-8: it becomes a question mark.
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def page_parts(record: RunRecord, stored: list[StoredStep], problems: Problems | None = None) -> dict[str, str]:
+    """Give all of the page but what depends on whether it is a file or served.
+
+    Args:
+        problems: of the comparison of base and tuned; None where there is none.
+    """
+    results = result_figures(record)
+    learning = learning_figures(record.steps) + held_out_figures(record)
+    working, machinery = working_figures(record.steps), machinery_figures(record.steps)
+    figures = [*results, *learning, *working, *machinery]
+    return {
+        "kicker": "Razona · a run",
+        "name": escape(record.name),
+        "style": read_asset("page.css"),
+        "subtitle": render_subtitle(record),
+        "numbers": render_numbers(record),
+        "paragraph": render_paragraphs(text(record.summary, "paragraph")),
+        "results": render_results(record, results),
+        "health": render_findings(record),
+        "curves": render_curves(record, learning),
+        "working": render_group("working", "How the working changes", WORKING_HINT, working),
+        "machinery": render_group("machinery", "The optimizer", "Worth a look when a run misbehaves.", machinery),
+        "examples": render_examples(record),
+        "problems": read_asset("problems.html") if problems else "",
+        "browser": read_asset("browser.html") if stored else "",
+        "facts": render_facts(record),
+        "folded": render_folded("Recipe", record.recipe) + render_folded("Environment", record.environment),
+        "specs": embed_json({figure.id: figure.spec for figure in figures}),
+        "completions": embed_json([step.as_json() for step in stored]),
+        "problems_data": embed_json(problems.as_json() if problems else {}),
+        "library": load_library(),
+        "script": read_asset("page.js") + read_asset("problems.js"),
+    }
 
 
 def render_results(record: RunRecord, figures: list[Figure]) -> str:
@@ -106,15 +145,18 @@ def embed_json(value: object) -> str:
     return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def content_policy(scripts: list[str]) -> str:
+def content_policy(scripts: list[str], *, may_ask_its_server: bool = False) -> str:
     """Give the policy under which a browser runs these scripts, no others, and loads nothing.
+
+    A page that is served may ask its own server, which is on this machine, for its latest version.
 
     Vega compiles its expressions with `Function`, hence 'unsafe-eval'. It does not cover what the reader
     copies out of the page.
     """
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{one}'" for one in hashes)
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-eval' {allowed}"
+    asked = "; connect-src 'self'" if may_ask_its_server else ""
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'unsafe-eval' {allowed}{asked}"
 
 
 @cache

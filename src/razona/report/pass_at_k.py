@@ -108,4 +108,3 @@ def curves_chart(curves: Sequence[Curve]) -> "alt.LayerChart":
         ],
     )
     return alt.LayerChart(layer=[band, line])
-

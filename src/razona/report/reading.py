@@ -24,6 +24,10 @@ class RunRecord:
     """The resolved recipe as YAML text; empty where the file is absent."""
     environment: str
     """The environment as JSON text; empty where the file is absent."""
+    guard: Sequence[dict[str, object]]
+    """Measurements on the held-out slice, in order; empty where the run takes none."""
+    health: Sequence[dict[str, object]]
+    """Findings of the health rules, in order; empty where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +42,28 @@ def read_record(run: RunDir) -> RunRecord:
     """Give what the page shows of `run`, its completions apart.
 
     Raises:
-        RunFolderError: there is no metrics file, or a file is not the JSON it should be.
+        RunFolderError: the folder has neither metrics nor the recipe of a run that has just begun, or a file is not
+            the JSON it should be.
     """
-    if not run.metrics.is_file():
+    if not run.metrics.is_file() and not run.recipe.is_file():
         raise RunFolderError(
             f"{run.root} has no {run.metrics.name}, so it is not the folder of a run that has trained. Expected a "
             "folder that `razona train` or `razona demo` wrote, such as runs/demo. Name that folder, or train first."
         )
     return RunRecord(
         name=run.root.resolve().name,
-        steps=read_rows(run.metrics),
+        steps=read_optional_rows(run.metrics),
         summary=read_summary(run.summary),
         recipe=read_optional(run.recipe),
         environment=read_optional(run.environment),
+        guard=read_optional_rows(run.guard),
+        health=read_optional_rows(run.health),
     )
+
+
+def read_optional_rows(path: Path) -> list[dict[str, object]]:
+    """Give the rows of a JSON-lines file of the run folder; empty where it is absent."""
+    return read_rows(path) if path.is_file() else []
 
 
 def read_rows(path: Path) -> list[dict[str, object]]:
