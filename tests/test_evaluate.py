@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from razona.evaluate.statistics import (
     smallest_gain,
 )
 from razona.evaluate.words import describe, paragraph
-
 
 
 def judged(outcome: Outcome, answer: str | None = None, *, tokens: int = 10) -> Judged:
