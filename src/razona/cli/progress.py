@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from razona.embedded.demo import Watcher
+from razona.train.health import Finding
 
 PLAIN_LINE_EVERY = 5
 """Steps between two lines where the output is not a terminal."""
@@ -97,6 +98,10 @@ class RichWatcher(Watcher):
                 progress.update(task, completed=int(row["step"] or 0), figures=describe_step(row))
 
             yield on_step
+
+    def found(self, finding: Finding) -> None:
+        """Show a finding above the bar."""
+        self.console.print(f"  {finding}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def _plain(self, steps: int) -> Callable[[Mapping[str, float | None]], None]:
         def on_step(row: Mapping[str, float | None]) -> None:

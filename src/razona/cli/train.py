@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -30,8 +31,9 @@ def train_command(
     from razona.train.processes import leave_processes
 
     console = make_console(to_stderr=as_json, is_quiet=not is_main_process())
-    with RichWatcher(console).training(recipe.train.steps) as on_step:
-        result = train(recipe, folder, resume=resume, watch=on_step)
+    watcher = RichWatcher(console)
+    with watcher.training(recipe.train.steps) as on_step:
+        result = train(recipe, folder, resume=resume, watch=on_step, tell=watcher.found)
     leave_processes()
     if not is_main_process():
         sys.stdout.flush()
@@ -46,6 +48,8 @@ def train_command(
             "steps_with_signal": result.steps_with_signal,
             "informative_groups": result.informative_groups,
             "groups": result.groups,
+            "kept": asdict(result.kept) if result.kept else None,
+            "guard_seconds": round(result.guard_seconds, 1),
         }
         print(json.dumps(figures, indent=2))
         return
@@ -55,6 +59,13 @@ def train_command(
         highlight=False,
         soft_wrap=True,
     )
+    if result.kept:
+        name = "best" if result.kept.is_best else "last"
+        console.print(
+            f"The adapter holds the {name} weights, of step {result.kept.step}: {result.kept.why}.",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/",
         highlight=False,
