@@ -136,14 +136,14 @@ def _flat_components(steps: Rows) -> Iterator[tuple[str, str]]:
     Never, not of late: one that did so earlier has been learnt, and has done its work.
     """
     names = [name for name in steps[-1] if name.startswith("informative/")]
-    if len(steps) < LONG or len(names) < 2:
-        return
+    if len(names) < 2:
+        return  # the rule for groups says it all
     for name in names:
-        share = sum(row.get(name) or 0.0 for row in steps) / len(steps)
-        if share < NEVER:
+        values = [row[name] for row in steps if row.get(name) is not None]
+        if len(values) >= LONG and (share := sum(values) / len(values)) < NEVER:
             yield (
                 name.removeprefix("informative/"),
-                f"it was the same for all completions in {1 - share:.0%} of the groups of all {len(steps)} steps",
+                f"it was the same for all completions in {1 - share:.0%} of the groups of all {len(values)} steps",
             )
 
 
