@@ -11,22 +11,18 @@ from planted import Plant, small_recipe
 from safetensors.torch import load_file
 from test_train_processes import launch
 
-from razona import tasks
-from razona.core.errors import DataError, MachineError, RecipeError, RunFolderError
+from razona.core.errors import MachineError, RunFolderError
 from razona.core.files import append_jsonl, read_jsonl, write_json
-from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
-from razona.data import load_problems
 from razona.evaluate.plan import Plan
-from razona.models.load import load_policy
-from razona.recipe import GuardSection, ModelSection, load
+from razona.models.load import load_tuned
+from razona.recipe import GuardSection, load
 from razona.train import train
 from razona.train.best import NOTE, keep_with_checkpoint, restore_best
-from razona.train.dataset import prepare_data
 from razona.train.decisions import Action, Measured, Standing
 from razona.train.guard import Guard, start_anew
 from razona.train.health import Finding
-from razona.train.held_out import generated_slice, hold_out
+from razona.train.held_out import generated_slice
 from razona.train.monitor import Monitor
 
 BEST, KEPT, ROLLED_BACK, STOPPED = Action.BEST, Action.KEPT, Action.ROLLED_BACK, Action.STOPPED
@@ -204,82 +200,6 @@ def test_a_sharded_model_is_refused_by_name(tmp_path: Path):
         Guard(Sharded(), load("demo"), [], Monitor(RunDir(tmp_path)))  # pyright: ignore[reportArgumentType]
 
 
-# --- What is measured on ---------------------------------------------------------------------------------------------
-
-
-def structures(problems: Sequence[Problem]) -> set[tuple[str, object]]:
-    return {(problem.family, problem.extra["key"]) for problem in problems}
-
-
-def test_the_generated_slice_is_neither_trained_on_nor_in_the_final_comparison():
-    recipe = load("demo", ["train.steps=10"])
-    held_out, plan = generated_slice(recipe), Plan(recipe=recipe)
-    assert len(structures(held_out)) == len(held_out) == 64
-    assert not structures(held_out) & structures(plan.held_out())
-    assert not structures(held_out) & structures(plan.out_of_distribution())
-    trained = load_problems(recipe.data, count=960, seed=0)
-    assert not structures(held_out) & structures(trained)
-    assert {tasks.split_of(one.family, str(one.extra["key"])) for one in held_out} == {"evaluation"}
-    assert {problem.level for problem in held_out} == {1, 2}
-
-
-def test_the_slice_is_the_same_for_every_seed_of_training():
-    assert generated_slice(load("demo", ["train.seed=1"])) == generated_slice(load("demo", ["train.seed=2"]))
-
-
-def test_families_that_do_not_hold_enough_for_both_are_told():
-    recipe = load("demo", ["data.families=[linear_equations]", "data.levels=[1]", "evaluate.num_problems=400"])
-    with pytest.raises(RecipeError, match=r"guard\.num_problems = 64 beside evaluate\.num_problems = 400, none"):
-        generated_slice(recipe)
-
-
-def of_file(count: int) -> list[Problem]:
-    return [Problem(id=f"p{number}", question=f"question {number}", target="1") for number in range(count)]
-
-
-def test_what_is_held_out_depends_on_the_questions_alone():
-    problems = of_file(50)
-    chosen = {problem.question for problem in hold_out(problems, 10)}
-    assert len(chosen) == 10
-    assert {problem.question for problem in hold_out(problems[::-1], 10)} == chosen
-    fewer = [problem for problem in problems if problem.question in chosen or problem.id > "p3"]
-    assert {problem.question for problem in hold_out(fewer, 10)} == chosen
-
-
-def file_recipe(folder: Path, problems: Sequence[Problem], *changes: str):
-    source = folder / "rows.jsonl"
-    rows = [{"question": problem.question, "answer": problem.target} for problem in problems]
-    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return small_recipe(f"data.source={source}", "guard.num_problems=10", "train.steps=8", *changes)
-
-
-def test_a_file_gives_up_problems_that_are_then_not_trained_on(tmp_path: Path):
-    recipe = file_recipe(tmp_path, [*of_file(30), *of_file(30)], "train.steps=10")  # each question twice
-    policy, run = load_policy(ModelSection()), RunDir(tmp_path / "run")
-    data = prepare_data(recipe, policy, run)
-    held_out = {problem.question for problem in data.held_out}
-    assert len(held_out) == len(data.held_out) == 10
-    assert set(data.dataset["question"][:]) == {problem.question for problem in of_file(30)} - held_out
-    manifest = json.loads(run.manifest.read_text())
-    assert (manifest["held_out_for_guard"], manifest["left_out_as_twins_of_held_out"]) == (10, 10)
-    assert (manifest["problems"], manifest["to_sample_from"]) == (60, 40)
-    other = prepare_data(recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 9})}), policy, run)
-    assert {problem.question for problem in other.held_out} == held_out
-
-
-def test_max_problems_counts_what_is_trained_on(tmp_path: Path):
-    recipe = file_recipe(tmp_path, of_file(60), "data.max_problems=20")
-    data = prepare_data(recipe, load_policy(ModelSection()), RunDir(tmp_path / "run"))
-    assert len(set(data.dataset["question"][:])) == 20 and len(data.held_out) == 10
-
-
-def test_a_file_that_the_guard_would_halve_is_refused(tmp_path: Path):
-    policy = load_policy(ModelSection())
-    assert len(prepare_data(file_recipe(tmp_path, of_file(20)), policy, RunDir(tmp_path)).held_out) == 10
-    with pytest.raises(DataError, match=r"9 of 19 problems .*\(10 are held out for guard\.num_problems = 10.*every: 0"):
-        prepare_data(file_recipe(tmp_path, of_file(19)), policy, RunDir(tmp_path))
-
-
 # --- Whole runs ------------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +267,48 @@ def test_a_resumed_run_decides_as_the_uninterrupted_one(tmp_path: Path):
     assert cut.kept == whole.kept
     one, other = (load_file(run.adapter / "adapter_model.safetensors") for run in (cut.run, whole.run))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+LEARNING = (
+    "train.steps=20",
+    "train.completions_per_step=96",
+    "train.microbatch_size=48",
+    "rollout.group_size=8",
+    "rollout.max_completion_tokens=64",
+    "data.levels=[1]",
+    "guard.every=4",
+)
+"""Twenty steps on the easiest problems, measured after every fourth."""
+
+
+@pytest.mark.slow
+def test_a_planted_collapse_is_caught_and_ends_with_the_best_weights(tmp_path: Path):
+    """The learning rate stays a hundred times too high: half of it is still fifty times too high."""
+    told: list[Finding] = []
+    with planted.planted(Plant(10)):
+        result = train(small_recipe(*LEARNING), tmp_path / "run", tell=told.append)
+    rows = {row["step"]: row for row in result.run.read_guard()}
+    assert [rows[step]["action"] for step in (12, 16, 20)] == [ROLLED_BACK, ROLLED_BACK, STOPPED]
+    assert [finding.step for finding in told if finding.rule == "collapse"] == [12, 16, 20]
+    best = rows[12]["best_step"]
+    assert rows[best]["accuracy"] > rows[0]["accuracy"] + 0.1, "there was nothing to lose"
+    assert rows[20]["accuracy"] < 0.05
+    assert result.kept is not None and (result.kept.is_best, result.kept.step) == (True, best)
+    recipe = small_recipe(*LEARNING)
+    tuned, problems = load_tuned(recipe.model, result.run.adapter), generated_slice(recipe)
+    again = Plan(recipe=recipe).run(tuned, problems).sampled.pass_at(1).value  # other samples of the same problems
+    assert again == pytest.approx(rows[best]["accuracy"], abs=0.1)
+
+
+@pytest.mark.slow
+def test_after_one_bad_step_the_run_goes_back_and_learns_on(tmp_path: Path):
+    with planted.planted(Plant(10, 11)):
+        result = train(small_recipe(*LEARNING), tmp_path / "run", tell=lambda finding: None)
+    rows = {row["step"]: row for row in result.run.read_guard()}
+    rates = {row["step"]: row["learning_rate"] for row in result.run.read_steps()}
+    assert [step for step, row in rows.items() if row["action"] == ROLLED_BACK] == [12]
+    assert (rates[10], rates[11], rates[12], rates[13]) == pytest.approx((1e-3, 0.1, 1e-3, 0.5e-3))
+    assert rows[12]["accuracy"] < 0.05 and rows[20]["accuracy"] > rows[12]["best_accuracy"] - 0.1
 
 
 @pytest.mark.slow

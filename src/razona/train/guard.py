@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
-from peft import PeftModel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -147,7 +146,8 @@ class Guard(TrainerCallback):
             )
         return [sum(row) for row in evaluation.correct_PK]
 
-    def _model(self) -> PreTrainedModel | PeftModel:
+    def _model(self) -> PreTrainedModel:
+        """Give the policy, which PEFT may have wrapped."""
         return self.trainer.accelerator.unwrap_model(self.trainer.model_wrapped)
 
     def _row(self, measured: Measured, decision: Decision, seconds: float) -> dict[str, object]:

@@ -4,6 +4,7 @@ They are pure: from the rows of `metrics.jsonl` and `guard.jsonl` up to a step. 
 `kl` without a reference, breaks no rule.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,7 @@ def _mean(rows: Rows, name: str, count: int) -> float | None:
     """Give the mean of a figure over `count` rows; None where there are not so many, or one lacks it."""
     values = [row.get(name) for row in rows]
     present = [value for value in values if value is not None]
-    return sum(present) / count if len(present) == len(values) == count else None
+    return math.fsum(present) / count if len(present) == len(values) == count else None
 
 
 def _latest(steps: Rows, name: str, count: int) -> float | None:
