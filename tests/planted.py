@@ -33,6 +33,7 @@ class Plant(TrainerCallback):
         lr_scheduler.base_lrs = [factor * rate for rate in lr_scheduler.base_lrs]
         for group in optimizer.param_groups:
             group["lr"] *= factor
+        lr_scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
 
 
 @contextmanager
