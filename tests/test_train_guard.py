@@ -253,6 +253,7 @@ def stop_at(step: int):
     return watch
 
 
+@pytest.mark.slow
 def test_a_resumed_run_decides_as_the_uninterrupted_one(tmp_path: Path):
     recipe = small_recipe("train.steps=5", "train.save_every=2", "guard.collapse=0.05", "guard.max_rollbacks=2")
     with planted.planted(Plant(2)):

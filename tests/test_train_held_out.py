@@ -39,9 +39,13 @@ def test_the_slice_is_the_same_for_every_seed_of_training():
     assert generated_slice(load("demo", ["train.seed=1"])) == generated_slice(load("demo", ["train.seed=2"]))
 
 
+FEW = ("data.families=[remainders]", "data.levels=[1]")
+"""1,080 structures, of which 16 in 100 are in the split."""
+
+
 def test_families_that_do_not_hold_enough_for_both_are_told():
-    recipe = load("demo", ["data.families=[linear_equations]", "data.levels=[1]", "guard.num_problems=2000"])
-    with pytest.raises(RecipeError, match=r"guard\.num_problems = 2000 beside evaluate\.num_problems = 512, none"):
+    recipe = load("demo", [*FEW, "evaluate.num_problems=120", "guard.num_problems=100"])
+    with pytest.raises(RecipeError, match=r"guard\.num_problems = 100 beside evaluate\.num_problems = 120, none"):
         generated_slice(recipe)
 
 
