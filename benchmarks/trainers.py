@@ -21,7 +21,8 @@ from razona.models.load import Policy, embedded_folder, load_policy, load_tuned,
 from razona.recipe import Recipe, load
 from razona.rewards import Mix
 from razona.train import train
-from razona.train.run import _dataset, _make_trainer
+from razona.train.dataset import prepare_data
+from razona.train.run import _make_trainer
 from razona.train.trainer import Trainer
 from razona.train.trl_config import grpo_config
 
@@ -116,7 +117,9 @@ def job_of(recipe: Recipe, name: str, *, is_full: bool = False, policy: Policy |
     set_seed(recipe.train.seed)
     policy = policy or load_policy(recipe.model)
     run = RunDir(SCRATCH / "scratch" / name.replace(" ", "-").replace(",", ""))
-    return Job(recipe=recipe, policy=policy, dataset=_dataset(recipe, policy, run), run=run, is_full=is_full)
+    return Job(
+        recipe=recipe, policy=policy, dataset=prepare_data(recipe, policy, run).dataset, run=run, is_full=is_full
+    )
 
 
 def make_trainer(job: Job, name: str) -> GRPOTrainer:

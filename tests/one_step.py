@@ -34,6 +34,7 @@ from razona.rollout import OnFinished, Sampled
 from razona.train import packed
 from razona.train import run as run_module
 from razona.train import trainer as trainer_module
+from razona.train.dataset import prepare_data
 from razona.train.processes import join_processes, leave_processes
 from razona.train.trl_config import grpo_config
 
@@ -107,6 +108,7 @@ def recipe_of(case: Case) -> Recipe:
             "train.sampling=uniform",
             f"rollout.group_size={GROUP_SIZE}",
             "lora.rank=4",
+            "guard.every=0",
         ],
     )
 
@@ -167,7 +169,7 @@ def take_step(case: Case, folder: Path, *, is_ours: bool) -> Step:
     recipe, run = recipe_of(case), RunDir(folder)
     torch.manual_seed(0)
     policy = load_policy(recipe.model)
-    dataset = run_module._dataset(recipe, policy, run)
+    dataset = prepare_data(recipe, policy, run).dataset
     trainer = (_ours if is_ours else _theirs)(case, recipe, policy, dataset, run)
     assert trainer.model is not None
     with torch.no_grad():  # an adapter that does something, the same for both

@@ -21,6 +21,7 @@ from razona.cli.live import (
 )
 from razona.cli.progress import RichWatcher
 from razona.core.rundir import RunDir
+from razona.train.health import Finding
 
 
 def printed(drawn: object, width: int = 80) -> str:
@@ -117,6 +118,9 @@ def test_sample_of_a_step_is_one_of_its_rows_and_always_the_same(tmp_path: Path)
     assert read_sample(run, 5) is None
 
 
+FINDING = Finding(step=2, rule="entropy", sees="entropy fell \x1b[2J[red]to zero[/red]", why="why", change="what")
+
+
 def train_on(console: Console, run: RunDir, steps: int) -> str:
     watcher = RichWatcher(console)
     with watcher.training(steps, run) as on_step:
@@ -125,7 +129,7 @@ def train_on(console: Console, run: RunDir, steps: int) -> str:
             run.append_step(row := metrics_row(step, steps))
             on_step(row)  # type: ignore[arg-type]
             if step == 2:
-                watcher.tell("entropy fell \x1b[2J[red]to zero[/red]")
+                watcher.found(FINDING)
         time.sleep(0)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -137,7 +141,7 @@ def test_terminal_shows_curves_sample_bar_and_findings(tmp_path: Path) -> None:
     last = out[out.rindex("12/12") :]  # what stays on the screen
     for words in ("reward", "groups with signal", "▁▁▂▃▃▄▅▅▆▇▇█", r"written at step 12 \x1b[2J", "correct  answer 34"):
         assert words in last, words
-    assert r"! entropy fell \x1b[2J[red]to zero[/red]" in out
+    assert r"! step 2: entropy: entropy fell \x1b[2J[red]to zero[/red]" in out
     assert "\x1b[2J" not in out
 
 

@@ -133,6 +133,7 @@ CONFLICTS = [
     ),
     (["rewards.components=[{name: correct}, {name: correct}]"], ["correct more than once"]),
     (["data.families=[logic]", "data.source=x.jsonl"], ["data.families = [logic]", "data.source = x.jsonl", "tasks"]),
+    (["guard.every=0", "guard.patience=2"], ["guard.patience = 2", "guard.every = 0", "patience: null"]),
     (["prompt.working_open=<SOLUTION>"], ["prompt.solution_open", "prompt.working_open", "'<SOLUTION>'", "differ"]),
     (["prompt.working_open=''"], ["at least one character"]),
     (["prompt.system='say {answer}'"], ["{answer}", "{working_open}", "{{answer}}"]),

@@ -220,6 +220,8 @@ def test_the_figures_of_a_step_are_counted_right():
         "worked_share": 0.7,
         "steps_all_true": pytest.approx(6 / 7),
         "informative_groups": 0.4,
+        "informative/correct": 0.2,
+        "informative/format": 0.4,
         "informative_trained": 0.5,
         "groups_sampled": 5,
         "all_right_groups": 0.6,

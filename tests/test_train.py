@@ -21,6 +21,7 @@ TINY = (
     "rollout.group_size=4",
     "rollout.max_completion_tokens=24",
     "train.warmup_steps=0",
+    "guard.every=0",
 )
 
 
@@ -107,6 +108,15 @@ def test_a_resumed_run_goes_on_from_its_last_checkpoint(tmp_path: Path):
 
     for step in (3, 4):
         assert list(read_jsonl(RunDir(broken).completions(step))) == list(read_jsonl(RunDir(whole).completions(step)))
+
+
+def test_a_run_that_has_ended_keeps_its_adapter_when_it_is_resumed(tmp_path: Path):
+    recipe = load("demo", [*TINY, "train.steps=1", "train.learning_rate=0.01"])
+    adapter = train(recipe, tmp_path / "run").run.adapter / "adapter_model.safetensors"
+    before = adapter.read_bytes()
+    adapter.unlink()
+    train(recipe, tmp_path / "run", resume=True)
+    assert adapter.read_bytes() == before
 
 
 def test_resume_refuses_another_recipe_and_a_folder_without_checkpoint(tmp_path: Path):

@@ -27,6 +27,7 @@ TINY = (
     "rollout.group_size=4",
     "rollout.max_completion_tokens=24",
     "train.warmup_steps=0",
+    "guard.every=0",
 )
 
 # --- The queue -------------------------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from razona.core.rundir import RunDir
 from razona.models.load import load_policy
 from razona.recipe import Recipe, load
 from razona.train.attention import ATTENTION
+from razona.train.dataset import prepare_data
 from razona.train.head import LabelLogprobs
 from razona.train.packed import Row, logprobs_of_rows, pack, rows_of, shuffle_groups, unsupported_reason
-from razona.train.run import _dataset, _make_trainer
+from razona.train.run import _make_trainer
 from razona.train.trainer import Trainer
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
@@ -41,12 +42,13 @@ def make_trainer(model: Path, folder: Path, *changes: str) -> Trainer:
             f"rollout.group_size={GROUP_SIZE}",
             "lora.rank=4",
             "train.precision=float32",
+            "guard.every=0",
             *changes,
         ],
     )
     run = RunDir(folder)
     policy = load_policy(recipe.model)
-    trainer = _make_trainer(recipe, policy, _dataset(recipe, policy, run), run, lambda row: None)
+    trainer = _make_trainer(recipe, policy, prepare_data(recipe, policy, run).dataset, run, lambda row: None)
     trainer.current_gradient_accumulation_steps = 1
     with torch.no_grad():  # an adapter that does something
         generator = torch.Generator().manual_seed(0)

@@ -25,8 +25,8 @@ from razona.models.load import load_policy
 from razona.recipe import load
 from razona.recipe.checks import check_num_processes
 from razona.train import train
+from razona.train.dataset import prepare_data
 from razona.train.processes import in_main_process, join_processes, leave_processes, reward_seed, stop_together
-from razona.train.run import _dataset
 
 TOLERANCE = 1e-5
 SHARE = 8
@@ -79,7 +79,7 @@ def small_run(folder: Path, model: Path) -> list[str]:
         "rewards.components=[{name: random}]", "rewards.mix=sum",
         "train.steps=2", "train.save_every=1", "train.warmup_steps=0", "train.completions_per_step=16",
         "train.microbatch_size=4", "rollout.group_size=4", "rollout.max_completion_tokens=12", "lora.rank=4",
-        "train.sampling=uniform", "train.precision=float32",
+        "train.sampling=uniform", "train.precision=float32", "guard.every=0",
     ]  # fmt: skip
     return values
 
@@ -161,7 +161,7 @@ def test_a_process_of_flat_groups_computes_one_row_a_backward_pass(steps: Path):
 def test_stored_texts_and_verdicts_belong_to_their_rows(steps: Path, tmp_path: Path):
     case = Case(loss="dapo", accumulation=4, is_clipped=True)
     recipe = one_step.recipe_of(case)
-    targets = _dataset(recipe, load_policy(recipe.model), RunDir(tmp_path))["target"][:]
+    targets = prepare_data(recipe, load_policy(recipe.model), RunDir(tmp_path)).dataset["target"][:]
     rows = list(read_jsonl(RunDir(steps / case.name / "ours").completions(1)))
     assert [row["completion"] for row in rows] == one_step.texts_of_step(targets, case.flat_groups)
     assert [row["target"] for row in rows] == [targets[place // GROUP_SIZE] for place in range(len(rows))]
@@ -199,7 +199,7 @@ def test_two_processes_leave_one_folder_and_one_voice(finished: subprocess.Compl
 @pytest.mark.slow
 def test_rows_of_all_processes_are_stored_in_the_order_of_the_groups(finished, folder: Path, random_model, tmp_path):
     recipe = load("demo", small_run(folder, random_model))
-    order = _dataset(recipe, load_policy(recipe.model), RunDir(tmp_path))["problem_id"][:]
+    order = prepare_data(recipe, load_policy(recipe.model), RunDir(tmp_path)).dataset["problem_id"][:]
     for step in (1, 2):
         rows = list(read_jsonl(RunDir(folder / "run").completions(step)))
         assert [row["group"] for row in rows] == [group for group in range(4) for _ in range(4)]

@@ -20,6 +20,7 @@ from rich.text import Text
 from razona.cli.live import LiveView, read_sample, visible
 from razona.core.rundir import RunDir
 from razona.embedded.demo import Watcher
+from razona.train.health import Finding
 
 PLAIN_LINE_EVERY = 5
 """Steps between two lines where the output is not a terminal."""
@@ -110,9 +111,9 @@ class RichWatcher(Watcher):
         with Live(Group(progress, view), console=self.console, refresh_per_second=REDRAWS_PER_S):
             yield on_step
 
-    def tell(self, finding: str) -> None:
-        """Print what a health rule found; above the live view where there is one."""
-        self.console.print(Text(f"  ! {visible(finding)}", style="yellow"), soft_wrap=True)
+    def found(self, finding: Finding) -> None:
+        """Print what a health rule or the guard found; above the live view where there is one."""
+        self.console.print(Text(f"  ! {visible(str(finding))}", style="yellow"), soft_wrap=True)
 
     def _plain(self, steps: int) -> Callable[[Mapping[str, float | None]], None]:
         def on_step(row: Mapping[str, float | None]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ def train_command(
     console = make_console(to_stderr=as_json, is_quiet=not is_main_process())
     run, watcher = RunDir(folder), RichWatcher(console)
     with watcher.training(recipe.train.steps, run) as on_step:
-        result = train(recipe, folder, resume=resume, watch=LivePage(run, on_step))
+        result = train(recipe, folder, resume=resume, watch=LivePage(run, on_step), tell=watcher.found)
     leave_processes()
     if not is_main_process():
         sys.stdout.flush()
@@ -48,6 +49,8 @@ def train_command(
             "steps_with_signal": result.steps_with_signal,
             "informative_groups": result.informative_groups,
             "groups": result.groups,
+            "kept": asdict(result.kept) if result.kept else None,
+            "guard_seconds": round(result.guard_seconds, 1),
         }
         print(json.dumps(figures, indent=2))
         return
@@ -57,6 +60,13 @@ def train_command(
         highlight=False,
         soft_wrap=True,
     )
+    if result.kept:
+        name = "best" if result.kept.is_best else "last"
+        console.print(
+            f"The adapter holds the {name} weights, of step {result.kept.step}: {result.kept.why}.",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/",
         highlight=False,

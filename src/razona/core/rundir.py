@@ -97,12 +97,17 @@ class RunDir:
         """Give the metrics rows in step order; empty where there are none yet."""
         return list(read_jsonl(self.metrics)) if self.metrics.exists() else []
 
+    def read_guard(self) -> list[dict]:
+        """Give the guard's measurements in step order; empty where there are none."""
+        return list(read_jsonl(self.guard)) if self.guard.exists() else []
+
     def forget_steps_after(self, step: int) -> None:
-        """Drop metrics and completions of steps later than `step`: a resumed run will write them again."""
-        if self.metrics.exists():
-            lines = self.metrics.read_text(encoding="utf-8").split("\n")
-            whole = [json.loads(line) for line in lines[:-1]]  # what follows the last line end was cut short by a crash
-            write_jsonl(self.metrics, [row for row in whole if row["step"] <= step])
+        """Drop what was written of steps later than `step`: a resumed run will write it again."""
+        for path in (self.metrics, self.guard, self.health):
+            if path.exists():
+                lines = path.read_text(encoding="utf-8").split("\n")
+                whole = [json.loads(line) for line in lines[:-1]]  # what follows the last line end a crash cut short
+                write_jsonl(path, [row for row in whole if row["step"] <= step])
         for later in self.completion_steps():
             if later > step:
                 self.completions(later).unlink()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from razona.models.load import Policy, load_policy, load_tuned
 from razona.recipe import Recipe
 from razona.report import LivePage, write_page
 from razona.rewards import Mix
+from razona.train.health import Finding
+from razona.train.monitor import tell_on_stderr
 from razona.train.run import prepare_folder, train_in
 
 
@@ -41,8 +43,9 @@ class Watcher:
         """Open the training stage of `run`; the function it gives takes each step's metrics row."""
         return nullcontext(lambda row: None)
 
-    def tell(self, finding: str) -> None:
-        """Take what a health rule found."""
+    def found(self, finding: Finding) -> None:
+        """Take what a health rule or the guard found."""
+        tell_on_stderr(finding)
 
 
 @dataclass(slots=True)
@@ -116,13 +119,14 @@ def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
     store(run, "base_best", prompts.best_sides, recipe.evaluate.samples, recipe.evaluate.temperature)
     watch.lap("evaluate_base")
     with watcher.training(recipe.train.steps, run) as on_step:
-        result = train_in(run, recipe, LivePage(run, on_step))
+        result = train_in(run, recipe, LivePage(run, on_step), watcher.found)
     watch.lap("train")
     tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "tuned")
     store_sides(run, "tuned", tuned, recipe)
     watch.lap("evaluate_tuned")
     summary = summarise(recipe, base, tuned, prompts)
     summary["steps"] = result.steps
+    summary["kept"] = asdict(result.kept) if result.kept else None
     summary["groups"] = {"informative": result.informative_groups, "all": result.groups}
     summary["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
     write_json(run.summary, summary)

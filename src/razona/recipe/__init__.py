@@ -4,6 +4,7 @@ from razona.recipe.load import dump, load, shipped
 from razona.recipe.sections import (
     DataSection,
     EvaluateSection,
+    GuardSection,
     LoraSection,
     ModelSection,
     PromptSection,
@@ -20,6 +21,7 @@ from razona.recipe.sections import (
 __all__ = [
     "DataSection",
     "EvaluateSection",
+    "GuardSection",
     "LoraSection",
     "ModelSection",
     "PromptSection",

@@ -132,6 +132,15 @@ def check_families(source: str, families: Sequence[str]) -> None:
     )
 
 
+def check_guard(every: int, patience: int | None) -> None:
+    """Refuse a guard that would count what is never measured."""
+    if every == 0 and patience is not None:
+        raise RecipeError(
+            f"guard.patience = {patience} counts measurements, and with guard.every = 0 there are none. Set "
+            "guard.every to a number of steps, or guard.patience: null."
+        )
+
+
 def _nearest_divisors(number: int, wanted: int, *, smallest: int) -> list[int]:
     candidates = (*range(smallest, min(number, MAX_DIVISOR)), number)
     divisors = [divisor for divisor in candidates if number % divisor == 0]

@@ -1,6 +1,6 @@
 """The families, the splits, and how a problem is drawn from them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from razona.core.errors import RecipeError
@@ -96,16 +96,19 @@ def distinct_problems(
     at_least: int | None = None,
     families: Sequence[str] = (),
     levels: Sequence[int] = (1, 2),
+    without: Iterable[Problem] = (),
 ) -> list[Problem]:
     """Give `count` problems of which no two share a structure, spread evenly over families and levels.
 
     Args:
         at_least: this many will do where there are not `count`; None: there must be.
+        without: no problem shares a structure with one of these.
 
     Raises:
         RecipeError: the families asked for do not hold that many in this split.
     """
     needed = count if at_least is None else at_least
+    taken = {(problem.family, problem.extra["key"]) for problem in without}
     found: dict[tuple[str, object], Problem] = {}
     for tried, problem in enumerate(problems(split, seed=seed, families=families, levels=levels)):
         if len(found) == count:
@@ -118,7 +121,9 @@ def distinct_problems(
                 f"(families {list(families) or 'all'}, levels {list(levels)}). Ask for at most {len(found)}, "
                 "or for more families or levels."
             )
-        found.setdefault((problem.family, problem.extra["key"]), problem)
+        structure = (problem.family, problem.extra["key"])
+        if structure not in taken:
+            found.setdefault(structure, problem)
     return list(found.values())
 
 

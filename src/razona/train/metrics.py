@@ -23,6 +23,7 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
         `reward` and `accuracy` over the completions that have a verdict; `informative_groups` is the share of
         groups whose rewards are not all equal: the others have advantages of exactly 0 and teach nothing. All are
         over what was sampled; `informative_trained` is that share among the groups that the step trained on.
+        `informative/NAME` is the share of groups in which the reward component NAME is not the same for all.
     """
     judged = [row for row in rows if row["reward"] is not None]
     groups = [rows[start : start + group_size] for start in range(0, len(rows), group_size)]
@@ -44,11 +45,17 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
         "worked_share": len(with_steps) / len(rows),
         "steps_all_true": _mean([float(report.true == report.count) for report in with_steps]),
         "informative_groups": _mean([float(found) for found in signal]),
+        **{f"informative/{name}": _mean([float(_varies(name, group)) for group in groups]) for name in names},
         "informative_trained": _mean([float(found) for found in trained]),
         "groups_sampled": len(groups),
         "all_right_groups": _mean([float(values == {Outcome.CORRECT}) for values in outcomes]),
         "all_wrong_groups": _mean([float(bool(values) and Outcome.CORRECT not in values) for values in outcomes]),
     }
+
+
+def _varies(component: str, group: Sequence[Mapping]) -> bool:
+    """Say whether a reward component tells the completions of a group apart."""
+    return has_signal(row["parts"].get(component, 0.0) for row in group if row["reward"] is not None)
 
 
 def timing_metrics(collected: Collected) -> dict[str, float | None]:

@@ -74,11 +74,11 @@ class StepRecorder(TrainerCallback):
         """Take TRL's figures once a step; the call at the end brings totals, which are not a step's."""
         if not logs or "loss" not in logs:
             return
-        gaps = self.trainer.take_logprob_gaps()
+        of_tokens = self.trainer.token_figures.take()
         if not state.is_world_process_zero:
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
-        figures = {**self.trainer.step_figures, **ours, **gaps, "seconds": logs.get("step_time")}
+        figures = {**self.trainer.step_figures, **ours, **of_tokens, "seconds": logs.get("step_time")}
         finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
         row = {"step": state.global_step, **finite}
         self.trainer.run.append_step(row)

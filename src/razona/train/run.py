@@ -3,9 +3,9 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
@@ -16,20 +16,23 @@ from transformers import PreTrainedModel
 
 from razona.core.allocator import keep_freed_memory
 from razona.core.environment import describe_environment
-from razona.core.errors import DataError, RecipeError, RunFolderError
+from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
 from razona.core.launch import is_main_process, num_processes, process_index
-from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
-from razona.core.seeds import derive_rng
-from razona.data import PromptWriter, load_problems, tags_of
+from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, dump
 from razona.recipe.checks import check_num_processes
 from razona.rewards import Mix
 from razona.rollout import Sampling
+from razona.train.best import restore_best, take_best
+from razona.train.dataset import prepare_data
+from razona.train.decisions import Kept
 from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.guard import Guard
+from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
 from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
 from razona.train.record import StepRecorder, StepWatch
@@ -50,6 +53,10 @@ class TrainResult:
     informative_groups: int
     """Groups whose rewards were not all equal, over all steps of this run."""
     groups: int
+    kept: Kept | None
+    """Which weights the adapter holds; None: the last, because no guard measured them."""
+    guard_seconds: float
+    """Of the guard's measurements; not in `seconds`."""
 
 
 def train(
@@ -58,16 +65,18 @@ def train(
     *,
     resume: bool = False,
     watch: StepWatch = lambda row: None,
+    tell: Tell = tell_on_stderr,
 ) -> TrainResult:
     """Train the recipe's model with GRPO and leave adapter, metrics, completions and checkpoints in `out`.
 
     Called in each process that torchrun or accelerate launch started, it trains in all of them together. The main one
-    alone holds and writes the folder, which the others must be able to read, and calls `watch`.
+    alone holds and writes the folder, which the others must be able to read, and calls `watch` and `tell`.
 
     Args:
         out: the run folder. It must be new or empty, unless `resume`.
         resume: go on from the last checkpoint in `out`, from the start where it has none; its recipe must be the same.
         watch: called after each step with its metrics row.
+        tell: called with each finding of a health rule, and of the guard.
 
     Raises:
         RecipeError: a step cannot be shared out to the processes by whole groups.
@@ -86,32 +95,65 @@ def train(
             prepare_folder(run, recipe, resume)
 
         in_main_process(take_folder)
-        return train_in(run, recipe, watch)
+        return train_in(run, recipe, watch, tell)
 
 
-def train_in(run: RunDir, recipe: Recipe, watch: StepWatch) -> TrainResult:
+def train_in(run: RunDir, recipe: Recipe, watch: StepWatch, tell: Tell = tell_on_stderr) -> TrainResult:
     """Train in a folder that the main process holds and that `prepare_folder` has made ready."""
     with stop_together():
         transformers.set_seed(recipe.train.seed)
         policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
-        dataset = _dataset(recipe, policy, run)
-        trainer = _make_trainer(recipe, policy, dataset, run, watch)
+        data = prepare_data(recipe, policy, run)
+        monitor = Monitor(run, tell)
+        trainer = _make_trainer(recipe, policy, data.dataset, run, _both(monitor.take, watch))
         trained = cast(PreTrainedModel, trainer.model)
-        check_disk(run.root, 3 * checkpoint_bytes(trained))
+        guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
+        check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
+    if guard is not None:
+        trainer.add_callback(guard)
     checkpoint = in_main_process(lambda: last_checkpoint(run))
     started = time.monotonic()
-    if checkpoint is not None:
-        trainer.recall(step_of(checkpoint))
-    if checkpoint is None or step_of(checkpoint) < recipe.train.steps:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - started
+    _go_on(trainer, checkpoint, recipe.train.steps, is_over=guard is not None and guard.standing.is_over)
+    guard_seconds = guard.seconds if guard else 0.0
+    seconds = time.monotonic() - started - guard_seconds
 
     def finish() -> TrainResult:
-        trained.save_pretrained(str(run.adapter))
-        policy.tokenizer.save_pretrained(str(run.adapter))
-        return _result(run, seconds, recipe.train.completions_per_step // recipe.rollout.group_size)
+        kept = guard.standing.kept() if guard else None
+        if kept is not None and kept.is_best:
+            take_best(run)
+        else:
+            trained.save_pretrained(str(run.adapter))
+            policy.tokenizer.save_pretrained(str(run.adapter))
+        if kept is not None:
+            manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
+            write_json(run.manifest, {**manifest, "adapter": asdict(kept)})
+        groups_per_step = recipe.train.completions_per_step // recipe.rollout.group_size
+        return _result(run, groups_per_step, seconds=seconds, guard_seconds=guard_seconds, kept=kept)
 
     return in_main_process(finish)
+
+
+def _both(first: StepWatch, second: StepWatch) -> StepWatch:
+    def watch(row: Mapping[str, float | None]) -> None:
+        first(row)
+        second(row)
+
+    return watch
+
+
+def _go_on(trainer: Trainer, checkpoint: Path | None, steps: int, *, is_over: bool) -> None:
+    """Train from the checkpoint to the last step; where the run has ended already, load what it ended with.
+
+    Args:
+        is_over: the guard has ended the run.
+    """
+    if checkpoint is None:
+        trainer.train()
+    elif step_of(checkpoint) < steps and not is_over:
+        trainer.recall(step_of(checkpoint))
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    else:
+        trainer.load_weights(checkpoint)
 
 
 def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
@@ -131,6 +173,7 @@ def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
             )
         checkpoint = last_checkpoint(run)
         run.forget_steps_after(step_of(checkpoint) if checkpoint else 0)
+        restore_best(run, checkpoint)
         _note_other_processes(run)
         return
     if run.metrics.exists() or run.checkpoints.exists():
@@ -160,65 +203,6 @@ def last_checkpoint(run: RunDir) -> Path | None:
     """Give the checkpoint of the highest step, None where there is none."""
     found = [path for path in run.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
     return max(found, key=step_of, default=None)
-
-
-def _dataset(recipe: Recipe, policy: Policy, run: RunDir) -> datasets.Dataset:
-    """Give the run's problems in the order in which they are trained on, a row a group, and write the manifest.
-
-    With `train.sampling: informative` there are more than the steps hold, where the source has them: every round of a
-    step takes fresh ones while there are any. A source that holds fewer than the run needs is gone through again, in
-    another order each time. The whole order is fixed here, so that a resumed run sees the problems that the
-    uninterrupted one would have seen.
-    """
-    groups_per_step = recipe.train.completions_per_step // recipe.rollout.group_size
-    wanted = recipe.train.steps * groups_per_step
-    has_choice = recipe.train.sampling == "informative"
-    count = wanted * recipe.train.sampling_rounds if has_choice else wanted
-    problems = load_problems(recipe.data, count=count, at_least=wanted, seed=recipe.train.seed)
-    writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
-    prompts = [writer.write(problem) for problem in problems]
-    lengths = writer.count_tokens(prompts)
-    limit = recipe.data.max_prompt_tokens
-    rows = [
-        _row(problem, prompt)
-        for problem, prompt, length in zip(problems, prompts, lengths, strict=True)
-        if limit is None or length <= limit
-    ]
-    if len(rows) < groups_per_step:
-        raise DataError(
-            f"{len(rows)} problems are left to train on ({len(problems) - len(rows)} had prompts of more than "
-            f"data.max_prompt_tokens = {limit}); a step needs {groups_per_step}. Raise data.max_prompt_tokens, or "
-            "lower train.completions_per_step."
-        )
-    order: list[dict[str, str]] = []
-    most = min(count, max(wanted, len(rows)))
-    while len(order) < most:
-        again = list(rows)
-        derive_rng("order", recipe.train.seed, len(order)).shuffle(again)
-        order += again
-    manifest = {
-        "source": recipe.data.source,
-        "problems": len(problems),
-        "left_out_as_too_long": len(problems) - len(rows),
-        "to_sample_from": min(most, len(rows)),
-        "prompt_tokens": {"min": min(lengths), "max": max(lengths), "mean": sum(lengths) / len(lengths)},
-        "sha256": sha256(json.dumps(rows, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest(),
-    }
-    if is_main_process():
-        write_json(run.manifest, manifest)
-    return datasets.Dataset.from_list(order[:most])
-
-
-def _row(problem: Problem, prompt: str) -> dict[str, str]:
-    return {
-        "prompt": prompt,
-        "target": problem.target,
-        "problem_id": problem.id,
-        "family": problem.family,
-        "question": problem.question,
-        # As text: a table's column cannot hold a list in one row and a text in the next.
-        "extra": json.dumps(dict(problem.extra), ensure_ascii=False, default=str) if problem.extra else "",
-    }
 
 
 def _make_trainer(
@@ -285,7 +269,9 @@ def _choice(recipe: Recipe, dataset: datasets.Dataset) -> Choice | None:
     return Choice(rows=own, max_rounds=recipe.train.sampling_rounds)
 
 
-def _result(run: RunDir, seconds: float, groups_per_step: int) -> TrainResult:
+def _result(
+    run: RunDir, groups_per_step: int, *, seconds: float, guard_seconds: float, kept: Kept | None
+) -> TrainResult:
     rows = run.read_steps()
     informative = [round((row["informative_trained"] or 0.0) * groups_per_step) for row in rows]
     return TrainResult(
@@ -295,4 +281,6 @@ def _result(run: RunDir, seconds: float, groups_per_step: int) -> TrainResult:
         steps_with_signal=sum(count > 0 for count in informative),
         informative_groups=sum(informative),
         groups=len(rows) * groups_per_step,
+        kept=kept,
+        guard_seconds=guard_seconds,
     )

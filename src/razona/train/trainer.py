@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +27,9 @@ from razona.train.head import speed_up_head
 from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 from razona.train.problems import ProblemQueue, has_signal
-from razona.train.processes import gather_rows, gather_values
+from razona.train.processes import gather_rows
 from razona.train.record import stored_rows
+from razona.train.token_figures import TokenFigures
 
 WHOLE_MODEL_ON_EACH_PROCESS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
 """Where a process can sample on its own. Sharded models (FSDP, DeepSpeed) are sampled by TRL's own code."""
@@ -110,8 +112,7 @@ class Trainer(GRPOTrainer):
         self.choice, self.queue = choice, ProblemQueue(len(choice.rows)) if choice else None
         self._collected: Collected | None = None
         self._rollout_logprobs: torch.Tensor | None = None
-        self.logprob_gaps: list[torch.Tensor] = []
-        """|log-prob at sampling - log-prob in training| of the tokens that this step has trained on so far."""
+        self.token_figures = TokenFigures()
         self._flat_rows: torch.Tensor | None = None
         self._old_logprobs: torch.Tensor | None = None
         self.step_figures: dict[str, float | None] = {}
@@ -247,7 +248,10 @@ class Trainer(GRPOTrainer):
         if self._rollout_logprobs is not None:
             is_computed_BC = (logprobs_BC != 0) & (self._rollout_logprobs != 0)
             gap_BC = (logprobs_BC.detach().float() - self._rollout_logprobs).abs()
-            self.logprob_gaps.append(gap_BC[is_computed_BC])
+            self.token_figures.note_gaps(gap_BC[is_computed_BC])
+        if self._flat_rows is not None:
+            is_read_BC = attention_mask[:, -logits_to_keep:].bool() & ~self._flat_rows[:, None]
+            self.token_figures.note_entropies(entropy_BC.detach()[is_read_BC])
         if self._flat_rows is not None and self._old_logprobs is not None:  # a ratio of 1
             logprobs_BC = torch.where(self._flat_rows[:, None], self._old_logprobs, logprobs_BC)
         return logprobs_BC, entropy_BC if compute_entropy else None, None
@@ -345,17 +349,9 @@ class Trainer(GRPOTrainer):
         assert self.model is not None
         return self.model.training
 
-    def take_logprob_gaps(self) -> dict[str, float]:
-        """Give mean and 99th percentile of the step's gaps over all processes, in nats, and forget them.
-
-        Empty where none was measured. Every process must call it.
-        """
-        gaps = gather_values(torch.cat(self.logprob_gaps) if self.logprob_gaps else torch.empty(0))
-        self.logprob_gaps = []
-        if not len(gaps):
-            return {}
-        place = min(len(gaps) - 1, int(0.99 * len(gaps)))
-        return {"logprob_gap_mean": gaps.mean().item(), "logprob_gap_p99": gaps.sort().values[place].item()}
+    def load_weights(self, folder: Path) -> None:
+        """Put the trained weights of a checkpoint, or of the run's best, into the model, as resuming does."""
+        self._load_from_checkpoint(str(folder))
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         check_disk(self.run.checkpoints, checkpoint_bytes(model))
