@@ -155,9 +155,9 @@ def test_every_chart_is_drawn(opened: Opened) -> None:
 
 
 def test_held_out_dots_stand_at_their_steps(opened: Opened) -> None:
-    dots = opened.page.locator('[data-figure="held-out"] .mark-symbol path')
+    dots = opened.page.locator('[data-figure="held-out"] .mark-symbol.role-mark path')
     assert dots.count() == 4
-    assert opened.page.locator('[data-figure="held-out"] .mark-rule line').count() >= 4
+    assert opened.page.locator('[data-figure="held-out"] .mark-rule.role-mark line').count() == 4
 
 
 def test_filters_leave_what_they_say(opened: Opened) -> None:

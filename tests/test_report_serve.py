@@ -45,7 +45,7 @@ def test_page_and_its_version_are_served_and_nothing_else(server: PageServer, ru
     assert "<h1>demo</h1>" in page
     version = ask(server, "/version")[1]
     assert f'<meta name="razona-version" content="{version}">' in page
-    for path in ("/metrics.jsonl", "/report.html", "/../recipe.yaml", "//", "/version/", "/?x"):
+    for path in ("/metrics.jsonl", "/report.html", "/../recipe.yaml", "/version/", "/?x"):
         assert ask(server, path)[0].status == 404
     assert ask(server, "/favicon.ico")[0].status == 204
     assert ask(server, "/", method="POST")[0].status == 501
@@ -144,6 +144,7 @@ def razona_report(*arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
 
 

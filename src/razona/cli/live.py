@@ -140,7 +140,7 @@ def draw_sample(sample: StoredSample, width: int) -> Panel:
     told = [f"answer {'none' if answer is None else answer}", f"target {row.get('target')}"]
     told.append(f"reward {reward:.2f}" if isinstance(reward, int | float) else "no reward")
     words.append("  " + visible("  ".join(told)).replace("\n", " "), style="dim")
-    title = f"step {row.get('step')}: one of {sample.num_stored:,} completions"
+    title = Text(f"step {row.get('step')}: one of {sample.num_stored:,} completions")
     return Panel(words, title=title, title_align="left", border_style="dim")
 
 
