@@ -67,7 +67,7 @@ def test_held_out_figure_has_a_dot_and_a_whisker_for_each_measurement(run: RunDi
     values = drawn_values(figure)
     assert [(one["step"], one["accuracy"]) for one in values] == [(10, 0.4), (20, 0.5), (30, 0.6), (40, 0.7)]
     assert [round(one["high"] - one["low"], 6) for one in values] == [0.1] * 4
-    assert "64 problems with 4 samples each" in figure.words.caption
+    assert figure.words.caption.startswith("64 problems that are never trained on, 4 samples each;")
     assert [key.value.replace("\u202f", " ") for key in figure.legend] == ["70 %", "70 %"]
 
 

@@ -99,10 +99,18 @@ def test_page_follows_the_run(server: PageServer, run: RunDir) -> None:
     assert '"step":13' in run.report.read_text(encoding="utf-8")
 
 
-def test_half_written_line_leaves_the_page_as_it_was_and_is_told_once(server: PageServer, run: RunDir) -> None:
-    class Over(Exception):
-        """Ends the endless loop."""
+class Over(Exception):
+    """Ends an endless loop."""
 
+
+def test_page_that_takes_long_is_written_less_often(server: PageServer) -> None:
+    times, sleeps = iter([0.0, 0.1, 10.0, 13.0, 50.0]), []
+    with pytest.raises(StopIteration):
+        follow(server, print, sleeps.append, clock=lambda: next(times))
+    assert sleeps == [2.0, 2.0, 30.0]  # a tenth of a second asks for 1, three seconds for 30
+
+
+def test_half_written_line_leaves_the_page_as_it_was_and_is_told_once(server: PageServer, run: RunDir) -> None:
     whole, said, looks = run.metrics.read_text(), [], []
 
     def sleep(seconds: float) -> None:
@@ -115,7 +123,7 @@ def test_half_written_line_leaves_the_page_as_it_was_and_is_told_once(server: Pa
             raise Over
 
     with pytest.raises(Over):
-        follow(server, said.append, sleep)
+        follow(server, said.append, sleep, clock=lambda: 0.0)
     assert looks == [2.0] * 6
     assert len(said) == 1 and "metrics.jsonl should hold one JSON object a line" in said[0]
     assert '"step":13' in ask(server, "/")[1]

@@ -77,10 +77,13 @@ def render_page(parts: Mapping[str, str], *, live_version: str | None = None) ->
 
 def page_parts(record: RunRecord, stored: list[StoredStep]) -> dict[str, str]:
     """Give all of the page but what depends on whether it is a file or served."""
-    results = result_figures(record)
-    learning = learning_figures(record.steps)
-    learning[1:1] = held_out_figures(record)  # beside the accuracy in training
-    working, machinery = working_figures(record.steps), machinery_figures(record.steps)
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):  # a check of every piece against the schema, which the tests make
+        results = result_figures(record)
+        learning = learning_figures(record.steps)
+        learning[1:1] = held_out_figures(record)  # beside the accuracy in training
+        working, machinery = working_figures(record.steps), machinery_figures(record.steps)
     figures = [*results, *learning, *working, *machinery]
     return {
         "name": escape(record.name),
