@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from report_runs import ACTING_TEXTS, FAMILIES, make_run, metrics_row
+from report_runs import ACTING_TEXTS, FAMILIES, completion_row, make_run, metrics_row, write_completions
 
 from razona.core.rundir import RunDir
 from razona.report import write_page
@@ -180,9 +180,14 @@ def test_filters_leave_what_they_say(opened: Opened) -> None:
     assert rows.count() == 0
 
 
-def test_families_are_offered_only_where_there_are_several(opened: Opened) -> None:
+def test_families_are_offered_only_where_there_are_several(opened: Opened, open_page: Open, tmp_path: Path) -> None:
     names = opened.page.locator("#browser-family option").all_inner_texts()
     assert names == ["all", *sorted(name.replace("_", " ") for name in FAMILIES)]
+    assert opened.page.locator("#browser-family").is_visible()
+    run = make_run(tmp_path / "one-family", steps=2, stored=())
+    write_completions(run, 2, [completion_row(2, place, "34") for place in range(8)])
+    write_page(run)
+    assert not open_page(run.report.as_uri()).page.locator("#browser-family").is_visible()
 
 
 def test_receipt_shows_how_each_reward_came_about(opened: Opened) -> None:
