@@ -23,8 +23,8 @@ from transformers import TrainerCallback, TrainerControl
 
 from razona.core.files import write_json
 from razona.core.nouns import Problem
-from razona.data import PromptWriter, tags_of
-from razona.evaluate import Evaluation, evaluate
+from razona.data import PromptWriter
+from razona.evaluate import Evaluation, evaluate, judge_of
 from razona.evaluate.plan import PROBLEM_SEED, Plan
 from razona.models.arithmetic import short_products
 from razona.models.load import Policy
@@ -98,7 +98,7 @@ class Curve(TrainerCallback):
             self.policy,
             self.problems,
             PromptWriter(section=recipe.prompt, tokenizer=self.policy.tokenizer).write,
-            tags_of(recipe.prompt),
+            judge_of(recipe),
             samples=recipe.evaluate.samples,
             sampling=Sampling(max_tokens=recipe.rollout.max_completion_tokens, temperature=recipe.evaluate.temperature),
             batch_size=recipe.evaluate.batch_size,

@@ -7,7 +7,7 @@ import pytest
 from razona.core.errors import RecipeError, RunFolderError
 from razona.core.rundir import RunDir
 from razona.embedded.demo import demo, keep_previous
-from razona.evaluate.compare import paragraph
+from razona.evaluate.words import paragraph
 from razona.recipe import load
 
 

@@ -8,8 +8,15 @@ import pytest
 from scipy import special
 
 from razona.core.nouns import Completion, Outcome, Problem, Verdict
-from razona.evaluate import Evaluation, mean_with_interval, pass_at_k, share_with_interval
-from razona.evaluate.measure import Judged, judge, measure
+from razona.evaluate import (
+    Evaluation,
+    Judge,
+    Judged,
+    mean_with_interval,
+    measure,
+    pass_at_k,
+    share_with_interval,
+)
 from razona.train.metrics import step_metrics
 from razona.verify import Tags
 
@@ -115,19 +122,24 @@ def test_the_figures_of_an_evaluation_are_counted_right():
     )
     greedy = evaluation((judged(True),), (judged(False),), (judged(True),), (judged(True),))
     figures = measure(sampled, greedy, 2)
+    curve = figures.pop("pass_at")
+    assert [(one["k"], one["value"]) for one in curve] == [(1, 0.5), (2, 0.75)]
     assert figures | {"ci95": None} == {
         "pass_at_1": 0.5,  # 1/2, 0, 1, 1/2
         "pass_at_2": 0.75,
+        "maj_at_2": 0.75,  # no wrong sample has an answer, so none votes
         "format_rate": 0.625,  # 1, 1/2, 1, 0
         "greedy": 0.75,
         "ci95": None,
         "n": 4,
         "k": 2,
         "mean_length": 10.0,
+        "tokens_per_correct": 20.0,
         "worked_steps": 1.5,
         "truncated": 0.125,
+        "unverified": 0.0,
     }
-    assert set(figures["ci95"]) == {"pass_at_1", "pass_at_2", "format_rate", "greedy"}
+    assert set(figures["ci95"]) == {"pass_at_1", "pass_at_2", "maj_at_2", "format_rate", "greedy"}
     assert figures["ci95"]["greedy"] == [round(bound, 4) for bound in wilson(3, 4)]
 
 
@@ -142,7 +154,8 @@ def test_the_figures_of_an_evaluation_are_counted_right():
     ],
 )
 def test_an_evaluation_reads_an_answer_in_any_form(text, outcome, has_form, num_steps):
-    one = judge(Completion(problem_id="p", text=text, num_tokens=1, is_truncated=False), "7", TAGS)
+    completion = Completion(problem_id="p", text=text, num_tokens=1, is_truncated=False)
+    (one,) = Judge(tags=TAGS)([completion], [Problem(id="p", question="", target="7")])
     assert (one.verdict.outcome, one.has_form, one.num_steps) == (outcome, has_form, num_steps)
 
 

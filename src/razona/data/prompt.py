@@ -34,7 +34,9 @@ class PromptWriter:
         system = self.section.system_text()
         if system:
             messages.insert(0, {"role": "system", "content": system})
-        rendered = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        rendered = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, chat_template=self.section.chat_template
+        )
         assert isinstance(rendered, str)
         return (
             rendered if rendered.rstrip().endswith(self.section.working_open) else rendered + self.section.working_open

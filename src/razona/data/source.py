@@ -40,15 +40,42 @@ def load_problems(
             levels=list(section.levels),
         )
     path = Path(section.source)
-    is_file = path.suffix in FILE_SUFFIXES or path.exists() or section.source.startswith(("/", "./", "../"))
-    rows = list(_read_file(path) if is_file else _read_hub(section))
+    rows = list(_read_file(path) if is_file_source(section.source) else _read_hub(section))
     if not rows:
         raise DataError(f"data.source = {section.source} holds no rows; expected at least one problem")
     question = _column(section.question_column, rows[0], "data.question_column", section.source)
     target = _column(section.target_column, rows[0], "data.target_column", section.source)
+    _check_ids(rows, section.source)
     problems = [_problem(row, number, question, target, section) for number, row in enumerate(rows, start=1)]
     derive_rng("data", seed).shuffle(problems)
     return problems[:limit]
+
+
+def is_file_source(source: str) -> bool:
+    """Say whether a source names a file, and not a hub data set."""
+    path = Path(source)
+    return path.suffix in FILE_SUFFIXES or path.exists() or source.startswith(("/", "./", "../"))
+
+
+def _check_ids(rows: Sequence[Mapping[str, object]], source: str) -> None:
+    """Refuse ids that do not tell problems apart; rows that all have none are numbered."""
+    with_id = [number for number, row in enumerate(rows, start=1) if row.get("id") not in (None, "")]
+    if not with_id:
+        return
+    if len(with_id) < len(rows):
+        first = next(number for number, row in enumerate(rows, start=1) if row.get("id") in (None, ""))
+        raise DataError(
+            f"{source}, row {first}: the column id is empty, and {len(with_id)} of {len(rows)} rows have one. Give "
+            "every row an id of its own, or none any: then they are numbered."
+        )
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        before = seen.setdefault(str(row["id"]), number)
+        if before != number:
+            raise DataError(
+                f"{source}, rows {before} and {number} have the same id, {row['id']!r}; expected one of its own for "
+                "every problem. Rename or remove the column id: without one, rows are numbered."
+            )
 
 
 def _read_file(path: Path) -> Iterable[Mapping[str, object]]:
@@ -122,7 +149,7 @@ def _problem(row: Mapping[str, object], number: int, question: str, target: str,
     if not truth:
         raise DataError(f"{section.source}, row {number}: column {target!r} holds no target: {str(row[target])!r}")
     return Problem(
-        id=str(row.get("id", f"row-{number:06d}")),
+        id=str(row.get("id") or f"row-{number:06d}"),
         question=_question_text(row[question]),
         target=truth,
         family=Path(section.source).stem,

@@ -17,7 +17,8 @@ from razona.embedded.card import write_card
 from razona.embedded.pretrain import PretrainSettings, make_model, pretrain_round
 from razona.embedded.tokenizer import learn
 from razona.evaluate.measure import measure
-from razona.evaluate.plan import TRAINING_PROMPT, Plan
+from razona.evaluate.plan import Plan
+from razona.evaluate.prompts import TRAINING_PROMPT
 from razona.models.load import Policy
 from razona.recipe import EvaluateSection, Recipe, load
 

@@ -14,8 +14,12 @@ from razona.core.launch import refuse_several_processes
 from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.data.source import TASKS
-from razona.evaluate.compare import by_family, compare, examples, paragraph
-from razona.evaluate.plan import TRAINING_PROMPT, Plan, Sides, comparison, store
+from razona.evaluate.compare import by_family, compare, describe_gain, examples, pair
+from razona.evaluate.evaluation import Sides
+from razona.evaluate.measure import measure
+from razona.evaluate.plan import Plan, best_prompt, store
+from razona.evaluate.prompts import TRAINING_PROMPT
+from razona.evaluate.words import paragraph
 from razona.models.load import Policy, load_policy, load_tuned
 from razona.recipe import Recipe
 from razona.report import LivePage, write_page
@@ -63,6 +67,18 @@ class Measured:
     ood: Sides
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasePrompts:
+    """The base under other prompts than the training's own."""
+
+    figures: Mapping[str, Mapping[str, float]]
+    """Name of the prompt -> what a part of the problems gave under it."""
+    best: str
+    """The one that suits it best; the training's own where no other is better."""
+    best_sides: Sides
+    """All held-out problems under it."""
+
+
 def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | None = None) -> dict[str, object]:
     """Evaluate the base, train it, evaluate the result on the same problems, and write summary and page.
 
@@ -95,8 +111,9 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
 
 def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
     watch = Stopwatch()
-    base, base_prompts = _measure_base(recipe, load_policy(recipe.model), watcher)
+    base, prompts = _measure_base(recipe, load_policy(recipe.model), watcher)
     store_sides(run, "base", base, recipe)
+    store(run, "base_best", prompts.best_sides, recipe.evaluate.samples, recipe.evaluate.temperature)
     watch.lap("evaluate_base")
     with watcher.training(recipe.train.steps, run) as on_step:
         result = train_in(run, recipe, LivePage(run, on_step))
@@ -104,7 +121,7 @@ def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
     tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "tuned")
     store_sides(run, "tuned", tuned, recipe)
     watch.lap("evaluate_tuned")
-    summary = summarise(recipe, base, tuned, base_prompts)
+    summary = summarise(recipe, base, tuned, prompts)
     summary["steps"] = result.steps
     summary["groups"] = {"informative": result.informative_groups, "all": result.groups}
     summary["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
@@ -130,11 +147,15 @@ def keep_previous(run: RunDir) -> Path | None:
         return previous
 
 
-def _measure_base(recipe: Recipe, policy: Policy, watcher: Watcher) -> tuple[Measured, dict[str, dict[str, float]]]:
+def _measure_base(recipe: Recipe, policy: Policy, watcher: Watcher) -> tuple[Measured, BasePrompts]:
     with watcher.stage("base", Plan(recipe=recipe).num_completions(with_prompts=True)) as on_batch:
         plan = Plan(recipe=recipe, on_batch=on_batch)
         base = _both_sets(plan, policy)
-        return base, plan.run_prompts(policy, base.held_out.sampled.problems)
+        problems = base.held_out.sampled.problems
+        figures = plan.run_prompts(policy, problems)
+        best = best_prompt(measure(base.held_out.sampled, None, recipe.evaluate.samples), figures)
+        best_sides = base.held_out if best == TRAINING_PROMPT else plan.run(policy, problems, best)
+        return base, BasePrompts(figures=figures, best=best, best_sides=best_sides)
 
 
 def _measure(recipe: Recipe, policy: Policy, watcher: Watcher, title: str) -> Measured:
@@ -153,34 +174,39 @@ def store_sides(run: RunDir, name: str, measured: Measured, recipe: Recipe) -> N
     store(run, f"{name}_ood", measured.ood, section.samples, section.temperature)
 
 
-def summarise(
-    recipe: Recipe, base: Measured, tuned: Measured, base_prompts: Mapping[str, Mapping[str, float]]
-) -> dict[str, object]:
+def summarise(recipe: Recipe, base: Measured, tuned: Measured, prompts: BasePrompts) -> dict[str, object]:
     """Give what `summary.json` holds, times and steps apart."""
-    k = recipe.evaluate.samples
-    held_out, ood = comparison(base.held_out, tuned.held_out, k), comparison(base.ood, tuned.ood, k)
+    held_out = pair(base.held_out, tuned.held_out, base_name="base", tuned_name="tuned")
+    ood = pair(base.ood, tuned.ood, base_name="base", tuned_name="tuned")
     figures = compare(held_out)
     training = figures["base"]
     assert isinstance(training, dict)
-    prompts = {
-        TRAINING_PROMPT: {
-            "sampled": training["pass_at_1"],
-            "sampled_ci95": training["ci95"]["pass_at_1"],
-            "greedy": training["greedy"],
-            "greedy_ci95": training["ci95"]["greedy"],
-            "n": training["n"],
-        },
-        **base_prompts,
-    }
+    best = measure(prompts.best_sides.sampled, prompts.best_sides.greedy, recipe.evaluate.samples)
     summary = {
         "recipe": recipe.name,
         "model": recipe.model.name,
         "seed": recipe.train.seed,
         **figures,
+        "base_best": {
+            "prompt": prompts.best,
+            **best,
+            "gain": describe_gain(prompts.best_sides.sampled, tuned.held_out.sampled),
+        },
         "ood": compare(ood),
-        "base_prompts": prompts,
+        "base_prompts": {TRAINING_PROMPT: _as_prompt(training), **prompts.figures},
         "families": by_family(held_out),
         "examples": examples(held_out),
         "hardware": describe_hardware(),
     }
     return {**summary, "paragraph": paragraph(summary)}
+
+
+def _as_prompt(training: Mapping) -> dict[str, object]:
+    """Give the figures under the training prompt in the form of the others."""
+    return {
+        "sampled": training["pass_at_1"],
+        "sampled_ci95": training["ci95"]["pass_at_1"],
+        "greedy": training["greedy"],
+        "greedy_ci95": training["ci95"]["greedy"],
+        "n": training["n"],
+    }

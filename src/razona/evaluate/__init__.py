@@ -1,8 +1,10 @@
 """Floor 5: sample, verify, count, compare."""
 
-from razona.evaluate.compare import Comparison, compare
-from razona.evaluate.measure import Evaluation, evaluate, measure
+from razona.evaluate.compare import Comparison, compare, pair
+from razona.evaluate.evaluation import Evaluation, Judged, Sides
+from razona.evaluate.measure import measure
 from razona.evaluate.prompts import PROMPT_VARIANTS
+from razona.evaluate.sampling import Judge, evaluate, judge_of
 from razona.evaluate.statistics import Estimate, mean_with_interval, pass_at_k, share_with_interval
 
 __all__ = [
@@ -10,10 +12,15 @@ __all__ = [
     "Comparison",
     "Estimate",
     "Evaluation",
+    "Judge",
+    "Judged",
+    "Sides",
     "compare",
     "evaluate",
+    "judge_of",
     "mean_with_interval",
     "measure",
+    "pair",
     "pass_at_k",
     "share_with_interval",
 ]

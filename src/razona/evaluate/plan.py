@@ -1,16 +1,23 @@
 """The evaluations that a recipe asks for: which problems, how sampled, under which prompts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from razona import tasks
 from razona.core.files import write_json, write_jsonl
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
-from razona.data import PromptWriter, tags_of
-from razona.evaluate.compare import Comparison
-from razona.evaluate.measure import Evaluation, evaluate, measure
-from razona.evaluate.prompts import PROMPT_VARIANTS
+from razona.evaluate.evaluation import Evaluation, Sides
+from razona.evaluate.measure import measure
+from razona.evaluate.prompts import (
+    NUM_EXAMPLES,
+    PROMPT_VARIANTS,
+    TRAINING_PROMPT,
+    Asking,
+    WritePrompt,
+    prompt_writer,
+)
+from razona.evaluate.sampling import evaluate, judge_of
 from razona.models.load import Policy
 from razona.recipe import Recipe
 from razona.rollout import Sampling
@@ -18,15 +25,6 @@ from razona.rollout import Sampling
 PROBLEM_SEED = 20_000
 """Evaluation problems are the same for every training seed, so that runs can be compared."""
 EXAMPLE_SEED = 30_000
-TRAINING_PROMPT = "training"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
-    """A policy's sampled and greedy evaluation on one set of problems."""
-
-    sampled: Evaluation
-    greedy: Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,50 +50,49 @@ class Plan:
         return tasks.distinct_problems(split, count, seed=PROBLEM_SEED, families=families, levels=list(levels))
 
     def num_completions(self, *, with_prompts: bool) -> int:
-        """Give how many completions both sets of problems take, the other prompts of the base included if asked."""
+        """Give how many completions both sets of problems take at most, and with them the other prompts of the base."""
         section = self.recipe.evaluate
         total = (section.num_problems + section.ood_num_problems) * (section.samples + 1)
-        return total + with_prompts * len(PROMPT_VARIANTS) * section.best_prompt_problems * 2
+        if not with_prompts:
+            return total
+        part = min(section.best_prompt_problems, section.num_problems)
+        return total + len(PROMPT_VARIANTS) * part * 2 + section.num_problems * (section.samples + 1)
 
-    def run(self, policy: Policy, problems: Sequence[Problem]) -> Sides:
-        """Sample and decode greedily under the training prompt."""
-        writer = PromptWriter(section=self.recipe.prompt, tokenizer=policy.tokenizer)
-        section = self.recipe.evaluate
+    def run(self, policy: Policy, problems: Sequence[Problem], prompt: str = TRAINING_PROMPT) -> Sides:
+        """Sample and decode greedily under a prompt, the training's own unless another is named."""
+        write, section = self._writer(policy, prompt), self.recipe.evaluate
         return Sides(
-            sampled=self._evaluate(policy, problems, writer.write, section.samples, section.temperature),
-            greedy=self._evaluate(policy, problems, writer.write, 1, 0.0),
+            sampled=self._evaluate(policy, problems, write, section.samples, section.temperature),
+            greedy=self._evaluate(policy, problems, write, 1, 0.0),
         )
 
     def run_prompts(self, policy: Policy, problems: Sequence[Problem]) -> dict[str, dict[str, float]]:
         """Measure a policy under every other prompt, one sample and greedy: what is the best it can do untrained?"""
         chosen = list(problems)[: self.recipe.evaluate.best_prompt_problems]
-        examples = tasks.distinct_problems("train", 3, seed=EXAMPLE_SEED, levels=list(self.recipe.data.levels))
         figures = {}
-        for name, variant in PROMPT_VARIANTS.items():
+        for name in PROMPT_VARIANTS:
             figures[name] = {}
             for how, temperature in (("sampled", self.recipe.evaluate.temperature), ("greedy", 0.0)):
-                evaluation = self._evaluate(
-                    policy, chosen, lambda problem, ask=variant: ask(problem.question, examples), 1, temperature
-                )
+                evaluation = self._evaluate(policy, chosen, self._writer(policy, name), 1, temperature)
                 estimate = evaluation.share_correct()
                 figures[name][how] = round(estimate.value, 4)
                 figures[name][f"{how}_ci95"] = [round(estimate.low, 4), round(estimate.high, 4)]
             figures[name]["n"] = len(chosen)
         return figures
 
+    def _writer(self, policy: Policy, prompt: str) -> WritePrompt:
+        levels = list(self.recipe.data.levels)
+        examples = tasks.distinct_problems("train", NUM_EXAMPLES, seed=EXAMPLE_SEED, levels=levels)
+        return prompt_writer(prompt, self.recipe.prompt, Asking(tokenizer=policy.tokenizer, examples=examples))
+
     def _evaluate(
-        self,
-        policy: Policy,
-        problems: Sequence[Problem],
-        write_prompt: Callable[[Problem], str],
-        samples: int,
-        temperature: float,
+        self, policy: Policy, problems: Sequence[Problem], write_prompt: WritePrompt, samples: int, temperature: float
     ) -> Evaluation:
         return evaluate(
             policy,
             problems,
             write_prompt,
-            tags_of(self.recipe.prompt),
+            judge_of(self.recipe),
             samples=samples,
             sampling=Sampling(max_tokens=self.recipe.rollout.max_completion_tokens, temperature=temperature),
             batch_size=self.recipe.evaluate.batch_size,
@@ -104,12 +101,24 @@ class Plan:
         )
 
 
+def best_prompt(training: Mapping[str, object], others: Mapping[str, Mapping[str, float]]) -> str:
+    """Give the prompt under which the base solved most in one sampled try.
+
+    Sought on a part of the problems with one sample each: of several prompts the luckiest is a little overrated
+    there, so it is measured again, on all problems, before it is compared with anything.
+
+    Args:
+        training: the base's figures under the training prompt, as `measure` gives them.
+        others: its figures under the others, as `run_prompts` gives them.
+    """
+    name = max(others, key=lambda one: others[one]["sampled"])
+    share = training["pass_at_1"]
+    assert isinstance(share, float)
+    return name if others[name]["sampled"] > share else TRAINING_PROMPT
+
+
 def store(run: RunDir, name: str, sides: Sides, k: int, temperature: float) -> None:
     """Write one side's figures and every completion with its verdict to the run folder."""
     write_json(run.evaluation(name), measure(sides.sampled, sides.greedy, k))
-    write_jsonl(run.evaluation_completions(name), [*sides.sampled.rows(temperature), *sides.greedy.rows(0.0)])
-
-
-def comparison(base: Sides, tuned: Sides, k: int) -> Comparison:
-    """Put two sides on the same problems beside each other."""
-    return Comparison(base=base.sampled, base_greedy=base.greedy, tuned=tuned.sampled, tuned_greedy=tuned.greedy, k=k)
+    greedy = sides.greedy.rows(0.0) if sides.greedy else []
+    write_jsonl(run.evaluation_completions(name), [*sides.sampled.rows(temperature), *greedy])

@@ -8,6 +8,8 @@ from scipy import special, stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
+POWER = 0.8
+"""Chance that a test finds a gain of the size that `smallest_gain` gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +64,44 @@ def share_with_interval(num_true: int, num: int) -> Estimate:
     """Give a share of independent yes-or-no outcomes with its Wilson interval."""
     interval = stats.binomtest(num_true, num).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
     return Estimate(value=num_true / num, low=float(interval.low), high=float(interval.high))
+
+
+def mean_share_with_interval(shares_P: Sequence[float]) -> Estimate:
+    """Give the mean of shares over problems, with the bootstrap's interval or, where every share is 0 or every one 1,
+    Wilson's over problems: drawing equal figures anew says nothing about what other problems would have given.
+    """
+    if set(shares_P) in ({0.0}, {1.0}):
+        return share_with_interval(round(sum(shares_P)), len(shares_P))
+    return mean_with_interval(shares_P)
+
+
+def mcnemar_p_value(num_won: int, num_lost: int) -> float:
+    """Give the chance of a split at least as uneven between won and lost problems if both models were equally good.
+
+    The exact two-sided test: each problem that only one model solves is a fair coin. 1.0 where there is none.
+
+    Source: McNemar 1947, Psychometrika 12(2), with the exact binomial in place of chi-square.
+
+    >>> mcnemar_p_value(8, 0)
+    0.0078125
+    """
+    if num_won + num_lost == 0:
+        return 1.0
+    return float(stats.binomtest(num_won, num_won + num_lost, 0.5).pvalue)
+
+
+def smallest_gain(differences_P: Sequence[float]) -> float | None:
+    """Give the smallest true mean difference that this many problems would have shown with a chance of 80 %.
+
+    (z_0.975 + z_0.8) s / sqrt(P), with s the standard deviation of the differences over the P problems.
+
+    Returns:
+        None where all differences are equal, so that nothing is known about their spread.
+
+    Source: the usual approximation, e.g. Miller 2024, "Adding Error Bars to Evals", arXiv:2411.00640, section 5.
+    """
+    array = np.asarray(differences_P, dtype=float)
+    if len(array) < 2 or np.ptp(array) == 0:
+        return None
+    quantiles = stats.norm.ppf(1 - (1 - CONFIDENCE) / 2) + stats.norm.ppf(POWER)
+    return float(quantiles * array.std(ddof=1) / np.sqrt(len(array)))

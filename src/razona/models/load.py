@@ -1,5 +1,7 @@
 """The policy, its tokenizer and its adapter, from the recipe."""
 
+import json
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from razona.core.errors import ModelError
+from razona.core.launch import is_main_process
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.recipe import LoraSection, ModelSection
 
@@ -88,6 +91,12 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
+        if is_main_process():
+            print(
+                f"razona: the tokenizer of {section.name} has no chat template, so prompts are the texts on lines of "
+                "their own, unless prompt.chat_template is set.",
+                file=sys.stderr,
+            )
     tokenizer.padding_side = "left"
     return tokenizer
 
@@ -126,6 +135,21 @@ def load_tuned(section: ModelSection, adapter: Path) -> Policy:
             model=PeftModel.from_pretrained(base.model, str(adapter)), tokenizer=base.tokenizer, name=str(adapter)
         )
     return load_policy(section.model_copy(update={"name": str(adapter)}))
+
+
+def adapter_base(folder: Path) -> str | None:
+    """Give the name of the model that an adapter's folder was trained upon; None where it is no adapter's folder.
+
+    Raises:
+        ModelError: the adapter does not say.
+    """
+    path = folder / "adapter_config.json"
+    if not path.exists():
+        return None
+    name = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not name:
+        raise ModelError(f"{path} names no base model; expected base_model_name_or_path in it. Add it there.")
+    return EMBEDDED if Path(name).name == EMBEDDED and not Path(name).exists() else str(name)
 
 
 def lora_config(section: LoraSection) -> LoraConfig:

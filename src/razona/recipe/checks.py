@@ -44,6 +44,21 @@ def check_tags(tags: Mapping[str, str]) -> None:
             )
 
 
+def check_template(text: str | None) -> None:
+    """Refuse a chat template that is no Jinja."""
+    if text is None:
+        return
+    from jinja2 import Environment, TemplateSyntaxError
+
+    try:
+        Environment().parse(text)
+    except TemplateSyntaxError as error:
+        raise RecipeError(
+            f"prompt.chat_template is no Jinja template: line {error.lineno}: {error.message}. Expected text such as "
+            "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+        ) from None
+
+
 def check_component_names(names: Sequence[str]) -> None:
     """Refuse the same reward twice: its two parts could not be told apart in a receipt."""
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -13,6 +13,7 @@ from razona.recipe.checks import (
     check_reference,
     check_step_size,
     check_tags,
+    check_template,
     fill_placeholders,
 )
 from razona.recipe.components import OptionValue, check_components, check_soundness
@@ -108,6 +109,9 @@ class PromptSection(Section):
     system: str | None = SYSTEM
     """System message, with `{working_open}` and its like for the tags below (the form of the well-known GRPO
     notebooks, shortened). `{{x}}` stands for a literal `{x}`. null: no system message."""
+    chat_template: Text | None = None
+    """Jinja text that writes the messages, for a base model whose tokenizer has none or the wrong one. null: the
+    tokenizer's own; where it has none, a plain one of ours, and the run says so."""
     working_open: Text = "<start_working_out>"
     """Before the working; the last thing in every prompt."""
     working_close: Text = "<end_working_out>"
@@ -122,11 +126,11 @@ class PromptSection(Section):
         return fill_placeholders(self.system or "", self._tags())
 
     def _tags(self) -> dict[str, str]:
-        return {key: value for key, value in self if key != "system"}
+        return {key: value for key, value in self if key not in ("system", "chat_template")}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _raise_all([lambda: check_tags(self._tags()), self.system_text])
+        _raise_all([lambda: check_tags(self._tags()), self.system_text, lambda: check_template(self.chat_template)])
         return self
 
 

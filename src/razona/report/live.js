@@ -6,7 +6,7 @@
   const ASK_EVERY_MS = 2000;
   const FOLLOWED = "Followed live: the page loads itself again when the run has gone on.";
   const version = document.querySelector('meta[name="razona-version"]').content;
-  const fields = () => [...document.querySelectorAll("#browser-form select, #browser-form input")];
+  const fields = () => [...document.querySelectorAll("form select[id], form input[id]")];
   const folds = () => [...document.querySelectorAll("details")];
 
   const remember = () => {

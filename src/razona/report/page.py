@@ -17,6 +17,7 @@ from razona.report.curves import explain_smoothing, learning_figures, machinery_
 from razona.report.facts import render_facts
 from razona.report.findings import render_findings
 from razona.report.held_out import held_out_figures
+from razona.report.problems import Problems, read_problems
 from razona.report.reading import RunRecord, read_record, text
 from razona.report.results import result_figures
 from razona.report.sections import (
@@ -52,7 +53,7 @@ def read_parts(run: RunDir) -> dict[str, str]:
     Raises:
         RunFolderError: as `write_page`.
     """
-    return page_parts(read_record(run), read_browser(run))
+    return page_parts(read_record(run), read_browser(run), read_problems(run))
 
 
 def render_page(parts: Mapping[str, str], *, live_version: str | None = None) -> str:
@@ -75,8 +76,12 @@ def render_page(parts: Mapping[str, str], *, live_version: str | None = None) ->
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def page_parts(record: RunRecord, stored: list[StoredStep]) -> dict[str, str]:
-    """Give all of the page but what depends on whether it is a file or served."""
+def page_parts(record: RunRecord, stored: list[StoredStep], problems: Problems | None = None) -> dict[str, str]:
+    """Give all of the page but what depends on whether it is a file or served.
+
+    Args:
+        problems: of the comparison of base and tuned; None where there is none.
+    """
     from altair.utils.schemapi import debug_mode
 
     with debug_mode(False):  # a check of every piece against the schema, which the tests make
@@ -86,6 +91,7 @@ def page_parts(record: RunRecord, stored: list[StoredStep]) -> dict[str, str]:
         working, machinery = working_figures(record.steps), machinery_figures(record.steps)
     figures = [*results, *learning, *working, *machinery]
     return {
+        "kicker": "Razona · a run",
         "name": escape(record.name),
         "style": read_asset("page.css"),
         "subtitle": render_subtitle(record),
@@ -97,13 +103,15 @@ def page_parts(record: RunRecord, stored: list[StoredStep]) -> dict[str, str]:
         "working": render_group("working", "How the working changes", WORKING_HINT, working),
         "machinery": render_group("machinery", "The optimizer", "Worth a look when a run misbehaves.", machinery),
         "examples": render_examples(record),
+        "problems": read_asset("problems.html") if problems else "",
         "browser": read_asset("browser.html") if stored else "",
         "facts": render_facts(record),
         "folded": render_folded("Recipe", record.recipe) + render_folded("Environment", record.environment),
         "specs": embed_json({figure.id: figure.spec for figure in figures}),
         "completions": embed_json([step.as_json() for step in stored]),
+        "problems_data": embed_json(problems.as_json() if problems else {}),
         "library": load_library(),
-        "script": read_asset("page.js"),
+        "script": read_asset("page.js") + read_asset("problems.js"),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from razona.report.charts import Figure, Key, Spec, Words, finish, format_share
+from razona.report.pass_at_k import draw_pass_at_k
 from razona.report.reading import Interval, RunRecord, entries, interval, number
 
 MODELS = ("base", "tuned")
@@ -50,12 +51,13 @@ def metric_label(metric: str) -> str:
 
 
 def result_figures(record: RunRecord) -> list[Figure]:
-    """Give the bars of each evaluation and the dots of the families; empty without a summary."""
+    """Give the bars of each evaluation, pass@k over k and the dots of the families; empty without a summary."""
     places = (
         ("in-distribution", "Held-out problems", entries(record.summary)),
         ("out-of-distribution", "Harder problems than any trained on", entries(record.summary, "ood")),
     )
     figures = [draw_bars(figure_id, title, found) for figure_id, title, found in places]
+    figures.append(draw_pass_at_k(record.summary))
     figures.append(draw_families(entries(record.summary, "families")))
     return [figure for figure in figures if figure is not None]
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from razona.core.errors import DataError, RewardError
@@ -50,11 +50,20 @@ def settings_of(section: VerifySection, tags: Tags) -> Settings:
 
 
 def judge_batch(
-    kind: str, texts: Sequence[str], problems: Problems, section: VerifySection, tags: Tags
+    kind: str,
+    texts: Sequence[str],
+    problems: Problems,
+    section: VerifySection,
+    tags: Tags,
+    *,
+    is_unmarked_allowed: bool = False,
 ) -> list[Judged]:
     """Give the verdict on each completion, in order.
 
     A row whose tests or puzzle cannot be read is UNVERIFIED, as a target that cannot be read is.
+
+    Args:
+        is_unmarked_allowed: read an answer that nothing marks, as evaluations do; rewards do not.
 
     Raises:
         RewardError: the rows have no column that a problem of this kind needs: that is the data set, not a row.
@@ -62,21 +71,22 @@ def judge_batch(
     if kind == "code":
         return _judge_code(texts, problems.rows, section, tags)
     if kind == "logic":
-        return [_judge_logic(text, row, tags) for text, row in zip(texts, problems.rows, strict=True)]
-    settings = settings_of(section, tags)
+        rows = zip(texts, problems.rows, strict=True)
+        return [_judge_logic(text, row, tags, is_unmarked_allowed) for text, row in rows]
+    settings = replace(settings_of(section, tags), is_unmarked_allowed=is_unmarked_allowed)
     return [Judged(verdict=check(text, target, settings)) for text, target in zip(texts, problems.targets, strict=True)]
 
 
-def _judge_logic(text: str, row: Mapping[str, object], tags: Tags) -> Judged:
+def _judge_logic(text: str, row: Mapping[str, object], tags: Tags, is_unmarked_allowed: bool) -> Judged:
     from razona.verify.logic import check_logic, read_puzzle
 
-    if set(row) <= {"target"}:
+    if set(row) <= {"question", "target"}:
         raise RewardError(
             "rewards.kind = logic, and the problems have no column but target; expected those of their puzzle, such as "
             "nums and target, or names and statements. Name the data set's, or set rewards.kind: math."
         )
     try:
-        return Judged(verdict=check_logic(text, read_puzzle(row), tags, is_unmarked_allowed=False))
+        return Judged(verdict=check_logic(text, read_puzzle(row), tags, is_unmarked_allowed=is_unmarked_allowed))
     except DataError as error:
         return Judged(verdict=Verdict(outcome=Outcome.UNVERIFIED, reason=str(error)))
 

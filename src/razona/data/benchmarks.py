@@ -1,0 +1,159 @@
+"""Data sets that models are compared on, by short name: from a local copy, or from the hub."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from razona.core.errors import DataError
+from razona.core.nouns import Problem
+from razona.data.source import TASKS, is_file_source, load_problems
+from razona.recipe import DataSection
+
+QUESTIONS = ["question", "problem", "quiz", "prompt"]
+TARGETS = ["answer", "code", "canonical_solution", "solution"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One data set and how its rows are judged."""
+
+    description: str
+    hub: str
+    config: str | None
+    split: str
+    file: str
+    """Name of a local copy, in the folder that the person names."""
+    kind: Literal["math", "code", "logic"]
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "gsm8k": Benchmark(
+        description="grade-school word problems, 1,319",
+        hub="openai/gsm8k",
+        config="main",
+        split="test",
+        file="gsm8k_test.jsonl",
+        kind="math",
+    ),
+    "math500": Benchmark(
+        description="competition mathematics, 500 of the MATH test set",
+        hub="HuggingFaceH4/MATH-500",
+        config=None,
+        split="test",
+        file="math500.jsonl",
+        kind="math",
+    ),
+    "aime24": Benchmark(
+        description="AIME 2024, 30",
+        hub="HuggingFaceH4/aime_2024",
+        config=None,
+        split="train",
+        file="aime24.jsonl",
+        kind="math",
+    ),
+    "amc23": Benchmark(
+        description="AMC 2023, 40",
+        hub="math-ai/amc23",
+        config=None,
+        split="test",
+        file="amc23.jsonl",
+        kind="math",
+    ),
+    "mbpp": Benchmark(
+        description="short Python functions with tests, the sanitized part",
+        hub="google-research-datasets/mbpp",
+        config="sanitized",
+        split="test",
+        file="code_mbpp_sanitized.jsonl",
+        kind="code",
+    ),
+    "humaneval": Benchmark(
+        description="Python functions to complete, 164",
+        hub="openai/openai_humaneval",
+        config=None,
+        split="test",
+        file="code_humaneval.jsonl",
+        kind="code",
+    ),
+    "knights-knaves": Benchmark(
+        description="who tells the truth?",
+        hub="K-and-K/knights-and-knaves",
+        config="test",
+        split="5ppl",
+        file="knights_knaves.jsonl",
+        kind="logic",
+    ),
+}
+"""Short name -> data set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which problems to measure on."""
+
+    data: str
+    """A short name of `BENCHMARKS`, a .jsonl, .csv or .parquet file, or the name of a hub data set."""
+    folder: Path | None = None
+    """With local copies of the benchmarks; None: they come from the hub."""
+    section: DataSection = field(default_factory=DataSection)
+    """Columns, split and configuration for a file or hub data set that is no benchmark."""
+    kind: Literal["math", "code", "logic"] = "math"
+    """How the rows of such a file are judged."""
+    num_problems: int | None = None
+    """A part of them, chosen by hash; None: all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Problems, and how completions of them are judged."""
+
+    problems: list[Problem]
+    kind: Literal["math", "code", "logic"]
+    source: str
+    """Where they came from, for the reader of the figures."""
+
+
+def load_benchmark(asked: Asked) -> Loaded:
+    """Load problems to measure on.
+
+    Raises:
+        DataError: there is no such data set or file, or its rows are not problems.
+    """
+    found = BENCHMARKS.get(asked.data)
+    if found is None:
+        _refuse_typing_error(asked.data)
+        section, kind = asked.section.model_copy(update={"source": asked.data}), asked.kind
+    else:
+        kind = found.kind
+        own = {"question_column": QUESTIONS, "target_column": TARGETS, "config": found.config, "split": found.split}
+        section = DataSection.model_validate(own | {"source": _place_of(found, asked.folder)})
+    if asked.num_problems is not None:
+        section = section.model_copy(update={"max_problems": asked.num_problems})
+    problems = load_problems(section, count=asked.num_problems or 0, seed=0)
+    return Loaded(problems=problems, kind=kind, source=section.source)
+
+
+def _place_of(benchmark: Benchmark, folder: Path | None) -> str:
+    if folder is None:
+        return benchmark.hub
+    path = folder / benchmark.file
+    if not path.is_file():
+        raise DataError(
+            f"--data-folder {folder}: there is no {benchmark.file} in it. Put the rows of {benchmark.hub} there under "
+            "that name, or leave --data-folder out to load them from the hub."
+        )
+    return str(path)
+
+
+def _refuse_typing_error(name: str) -> None:
+    """Refuse what is neither a file, nor a hub name (`owner/name`), nor a short name."""
+    if name == TASKS or "/" in name or is_file_source(name):
+        return
+    near = get_close_matches(name, BENCHMARKS, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise DataError(
+        f"--data {name}: there is no data set of that name.{hint} Give `{TASKS}`, one of {', '.join(BENCHMARKS)}, a "
+        ".jsonl, .csv or .parquet file, or a hub name (owner/name)."
+    )

@@ -1,0 +1,138 @@
+"""`razona eval`: a model by name, on problems by name, in a folder of its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from razona import tasks
+from razona.core.errors import ModelError
+from razona.core.nouns import Problem
+from razona.core.rundir import RunDir
+from razona.data import tags_of
+from razona.data.benchmarks import Asked, Loaded, load_benchmark
+from razona.data.source import TASKS
+from razona.evaluate.plan import PROBLEM_SEED
+from razona.evaluate.prompts import NUM_EXAMPLES, PROMPT_VARIANTS, TRAINING_PROMPT, Asking, WritePrompt, prompt_writer
+from razona.evaluate.sampling import Judge
+from razona.evaluate.stored import Request, evaluate_in
+from razona.recipe import ModelSection, Recipe, load
+
+if TYPE_CHECKING:
+    from razona.models.load import Policy
+
+TASK_PROBLEMS = 512
+"""Generated problems, where nobody says how many."""
+TASK_TOKENS, OTHER_TOKENS = 96, 1024
+"""Limits of a completion, where nobody says one: for our generators' short solutions, and for anything else."""
+SCREENING_PROBLEMS = 200
+"""On which the best prompt of a base is sought, one sample each."""
+
+Stage = Callable[[str, int], Callable[[int], None]]
+"""(title, completions) -> what is told how many more are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What to measure models on, and how."""
+
+    asked: Asked
+    recipe: Recipe
+    """For the form of the prompt, the leniency of the verifier and, with `tasks`, families and levels."""
+    prompt: str = TRAINING_PROMPT
+    samples: int = 8
+    temperature: float = 1.0
+    is_greedy_too: bool = True
+    max_tokens: int | None = None
+    """None: 96 with `tasks`, else 1,024."""
+    batch_size: int = 256
+    seed: int = 0
+
+
+def load_wanted(asked: Asked, recipe: Recipe) -> Loaded:
+    """Load the problems: generated ones that training never sees, or a data set's.
+
+    Raises:
+        DataError: there is no such data set, or its rows are not problems.
+    """
+    if asked.data != TASKS:
+        return load_benchmark(replace(asked, section=recipe.data, kind=recipe.rewards.kind))
+    count = asked.num_problems or TASK_PROBLEMS
+    problems = tasks.distinct_problems(
+        "evaluation", count, seed=PROBLEM_SEED, families=list(recipe.data.families), levels=list(recipe.data.levels)
+    )
+    return Loaded(problems=problems, kind="math", source=TASKS)
+
+
+def load_model(name: str, recipe: Recipe) -> "Policy":
+    """Load a model by hub name or folder, the embedded one, an adapter's folder, or what a run has trained.
+
+    Raises:
+        ModelError: it cannot be loaded, or the folder is a run that has trained nothing yet.
+    """
+    from razona.models.load import adapter_base, load_policy, load_tuned
+
+    run, section = RunDir(Path(name)), recipe.model
+    if run.recipe.exists():
+        if not run.adapter.exists():
+            raise ModelError(
+                f"{name} is the folder of a run that has not finished training: it holds no {run.adapter.name}. Go on "
+                "with it (razona train ... --resume), or name one of its checkpoints."
+            )
+        return load_tuned(load(run.recipe).model, run.adapter)
+    base = adapter_base(Path(name))
+    if base is not None:
+        return load_tuned(section.model_copy(update={"name": base}), Path(name))
+    return load_policy(ModelSection.model_validate({**section.model_dump(), "name": name}))
+
+
+def evaluate_named(model: str, wanted: Wanted, loaded: Loaded, out: Path, stage: Stage) -> dict[str, object]:
+    """Evaluate a model in a folder, or go on with what is there.
+
+    Returns:
+        What `evaluation.json` holds.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        RunFolderError: the folder holds another evaluation.
+    """
+    request = Request(
+        model=model,
+        data=loaded.source,
+        kind=loaded.kind,
+        prompt=wanted.prompt,
+        samples=wanted.samples,
+        temperature=wanted.temperature,
+        is_greedy_too=wanted.is_greedy_too,
+        max_tokens=wanted.max_tokens or (TASK_TOKENS if loaded.source == TASKS else OTHER_TOKENS),
+        batch_size=wanted.batch_size,
+        seed=wanted.seed,
+    )
+    total = len(loaded.problems) * (wanted.samples + wanted.is_greedy_too)
+    return evaluate_in(
+        out,
+        lambda: load_model(model, wanted.recipe),
+        loaded.problems,
+        lambda policy: _writer(wanted, policy, loaded.problems),
+        Judge(tags=tags_of(wanted.recipe.prompt), kind=loaded.kind, verify=wanted.recipe.rewards.verify),
+        request,
+        stage(f"{model}, prompt {wanted.prompt}", total),
+    )
+
+
+def best_prompt_of(model: str, wanted: Wanted, loaded: Loaded, out: Path, stage: Stage) -> dict[str, dict]:
+    """Measure a model under every way to ask, on a part of the problems, one sample and greedy each.
+
+    Returns:
+        Name of the prompt -> figures, the training's own among them.
+    """
+    part = replace(loaded, problems=loaded.problems[:SCREENING_PROBLEMS])
+    return {
+        name: evaluate_named(model, replace(wanted, prompt=name, samples=1), part, out / name, stage)
+        for name in (TRAINING_PROMPT, *PROMPT_VARIANTS)
+    }
+
+
+def _writer(wanted: Wanted, policy: "Policy", problems: Sequence[Problem]) -> WritePrompt:
+    asking = Asking(tokenizer=policy.tokenizer, examples=list(problems[: NUM_EXAMPLES + 1]))
+    return prompt_writer(wanted.prompt, wanted.recipe.prompt, asking)

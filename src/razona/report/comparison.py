@@ -1,0 +1,76 @@
+"""The page of `razona compare`: one HTML file that needs no network; and its figures as a picture."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from razona.core.files import write_json, write_text
+from razona.report.charts import Spec
+from razona.report.page import page_parts, render_page
+from razona.report.picture import picture_config, write_bytes
+from razona.report.problems import choose_problems
+from razona.report.reading import RunRecord, text
+from razona.report.results import result_figures
+
+PICTURE_COLOURS = {
+    "var(--base)": "#9a9285",
+    "var(--tuned)": "#2a5db0",
+    "var(--amber)": "#b3781b",
+    "var(--ink)": "#23211d",
+}
+"""Colour of the page -> of a picture, which has no style sheet."""
+PANEL_WIDTH = 320  # CSS pixels
+SCALE = 2  # picture pixels for one CSS pixel
+
+
+def write_comparison_page(folder: Path, summary: dict[str, object], changes: Sequence[dict[str, object]]) -> Path:
+    """Write summary.json, every problem with what became of it, and the page, and give the page's path.
+
+    Args:
+        summary: as `razona.evaluate.contest.summarise` gives it, like `changes`.
+    """
+    write_json(folder / "summary.json", summary)
+    names = (text(summary, "names", "base"), text(summary, "names", "tuned"))
+    record = RunRecord(
+        name=" and ".join(names),
+        steps=[],
+        summary={**summary, "model": f"base: {names[0]} · tuned: {names[1]}"},
+        recipe="",
+        environment=json.dumps(summary["settings"], indent=2, ensure_ascii=False),
+        guard=[],
+        health=[],
+    )
+    parts = page_parts(record, [], choose_problems(changes)) | {
+        "kicker": "Razona · a comparison",
+        "subtitle": "",
+        "curves": "",
+    }
+    path = folder / "report.html"
+    write_text(path, render_page(parts))
+    return path
+
+
+def write_comparison_png(summary: dict[str, object], path: Path) -> None:
+    """Write bars with intervals and pass@k over k as a picture on white."""
+    import vl_convert
+
+    write_bytes(path, vl_convert.vegalite_to_png(comparison_spec(summary), scale=SCALE))
+
+
+def comparison_spec(summary: dict[str, object]) -> Spec:
+    """Give the panels of the picture as one spec."""
+    record = RunRecord(name="", steps=[], summary=summary, recipe="", environment="", guard=[], health=[])
+    panels = [
+        {
+            **{key: value for key, value in figure.spec.items() if key not in ("config", "autosize", "$schema")},
+            "width": PANEL_WIDTH,
+            "title": figure.words.title,
+        }
+        for figure in result_figures(record)
+        if figure.id in ("in-distribution", "pass-at-k")
+    ]
+    spec: Spec = {"hconcat": panels, "spacing": 34, "background": "#ffffff", "config": picture_config()}
+    written = json.dumps(spec)
+    for name, colour in PICTURE_COLOURS.items():
+        written = written.replace(name, colour)
+    return json.loads(written)
