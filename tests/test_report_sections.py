@@ -199,3 +199,20 @@ def test_live_page_takes_at_most_a_fiftieth_of_the_time(tmp_path: Path) -> None:
     assert not run.report.exists()
     live({"step": 3})  # at 132
     assert json.loads(run.metrics.read_text()) == {"step": 1} and run.report.exists()
+
+
+def test_page_that_cannot_be_written_does_not_end_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, told, times = RunDir(tmp_path), [], iter([0.0, 30.0, 30.0, 60.0, 60.0])
+    live = LivePage(run, told.append, clock=lambda: next(times))
+    run.append_step({"step": 1})
+    run.report.mkdir()  # a folder where the file should be
+    live({"step": 1})
+    assert told == [{"step": 1}]
+    assert re.search(
+        r"report\.html could not be written \(IsADirectoryError.*Training goes on", capsys.readouterr().err
+    )
+    run.report.rmdir()
+    live({"step": 2})
+    assert run.report.exists() and capsys.readouterr().err == ""
