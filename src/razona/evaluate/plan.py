@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from razona import tasks
 from razona.core.files import write_json, write_jsonl
@@ -18,9 +19,10 @@ from razona.evaluate.prompts import (
     prompt_writer,
 )
 from razona.evaluate.sampling import evaluate, judge_of
-from razona.models.load import Policy
 from razona.recipe import Recipe
-from razona.rollout import Sampling
+
+if TYPE_CHECKING:
+    from razona.models.load import Policy
 
 PROBLEM_SEED = 20_000
 """Evaluation problems are the same for every training seed, so that runs can be compared."""
@@ -58,7 +60,7 @@ class Plan:
         part = min(section.best_prompt_problems, section.num_problems)
         return total + len(PROMPT_VARIANTS) * part * 2 + section.num_problems * (section.samples + 1)
 
-    def run(self, policy: Policy, problems: Sequence[Problem], prompt: str = TRAINING_PROMPT) -> Sides:
+    def run(self, policy: "Policy", problems: Sequence[Problem], prompt: str = TRAINING_PROMPT) -> Sides:
         """Sample and decode greedily under a prompt, the training's own unless another is named."""
         write, section = self._writer(policy, prompt), self.recipe.evaluate
         return Sides(
@@ -66,7 +68,7 @@ class Plan:
             greedy=self._evaluate(policy, problems, write, 1, 0.0),
         )
 
-    def run_prompts(self, policy: Policy, problems: Sequence[Problem]) -> dict[str, dict[str, float]]:
+    def run_prompts(self, policy: "Policy", problems: Sequence[Problem]) -> dict[str, dict[str, float]]:
         """Measure a policy under every other prompt, one sample and greedy: what is the best it can do untrained?"""
         chosen = list(problems)[: self.recipe.evaluate.best_prompt_problems]
         figures = {}
@@ -80,14 +82,16 @@ class Plan:
             figures[name]["n"] = len(chosen)
         return figures
 
-    def _writer(self, policy: Policy, prompt: str) -> WritePrompt:
+    def _writer(self, policy: "Policy", prompt: str) -> WritePrompt:
         levels = list(self.recipe.data.levels)
         examples = tasks.distinct_problems("train", NUM_EXAMPLES, seed=EXAMPLE_SEED, levels=levels)
         return prompt_writer(prompt, self.recipe.prompt, Asking(tokenizer=policy.tokenizer, examples=examples))
 
     def _evaluate(
-        self, policy: Policy, problems: Sequence[Problem], write_prompt: WritePrompt, samples: int, temperature: float
+        self, policy: "Policy", problems: Sequence[Problem], write_prompt: WritePrompt, samples: int, temperature: float
     ) -> Evaluation:
+        from razona.rollout import Sampling
+
         return evaluate(
             policy,
             problems,
