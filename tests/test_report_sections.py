@@ -13,6 +13,7 @@ from razona.core.errors import RunFolderError
 from razona.core.rundir import RunDir
 from razona.report import LivePage, write_page
 from razona.report.browser import MAX_ENTRIES, MAX_WHY, read_browser
+from razona.report.charts import Figure
 from razona.report.curves import learning_figures
 from razona.report.findings import MAX_FINDINGS, render_findings
 from razona.report.held_out import held_out_figures
@@ -23,6 +24,14 @@ from razona.report.reading import read_record
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     return make_run(tmp_path / "demo", steps=40, stored=(1, 40))
+
+
+def drawn_values(figure: Figure) -> list[dict]:
+    """Give the rows that a chart of one data set is drawn from."""
+    datasets = figure.spec["datasets"]
+    assert isinstance(datasets, dict)
+    [values] = datasets.values()
+    return values
 
 
 def test_findings_stand_newest_first_with_what_to_change(run: RunDir) -> None:
@@ -55,17 +64,17 @@ def test_run_without_guard_and_health_has_neither_on_its_page(run: RunDir) -> No
 def test_held_out_figure_has_a_dot_and_a_whisker_for_each_measurement(run: RunDir) -> None:
     [figure] = held_out_figures(read_record(run))
     alt.Chart.from_dict(figure.spec)
-    values = figure.spec["layer"][0]["data"]["values"]  # type: ignore[index]
+    values = drawn_values(figure)
     assert [(one["step"], one["accuracy"]) for one in values] == [(10, 0.4), (20, 0.5), (30, 0.6), (40, 0.7)]
     assert [round(one["high"] - one["low"], 6) for one in values] == [0.1] * 4
-    assert "64 problems with 4 samples each" in figure.words.caption
+    assert figure.words.caption.startswith("64 problems that are never trained on, 4 samples each;")
     assert [key.value.replace("\u202f", " ") for key in figure.legend] == ["70 %", "70 %"]
 
 
 def test_measurement_without_an_accuracy_is_left_out(run: RunDir) -> None:
     write_rows(run.guard, [guard_row(10, 0.4) | {"ci95": None}, {"step": 20, "accuracy": None}, {"accuracy": 0.5}])
     [figure] = held_out_figures(read_record(run))
-    [value] = figure.spec["layer"][0]["data"]["values"]  # type: ignore[index]
+    [value] = drawn_values(figure)
     assert [value["low"], value["high"], value["told"]] == [0.4, 0.4, "40\u202f%"]
 
 
@@ -76,7 +85,7 @@ def test_shares_of_the_reward_add_up_and_stop_where_a_part_takes_away() -> None:
         {"step": 3, "reward/correct": 0.0, "reward/format": 0.0},
     ]
     figures = {figure.id: figure for figure in learning_figures(steps)}
-    values = figures["reward-shares"].spec["layer"][0]["data"]["values"]  # type: ignore[index]
+    values = drawn_values(figures["reward-shares"])
     told = {(one["series"], one["step"]): one["value"] for one in values}
     assert told == {
         ("correct", 1): 0.75, ("correct", 2): None, ("correct", 3): None,
@@ -129,12 +138,12 @@ def test_page_tells_how_to_repeat_the_run(run: RunDir) -> None:
     }
 
 
-@pytest.mark.parametrize("written", ["", "{}", "not json", "[1, 2]", '{"packages": 3, "hardware": null}'])
+@pytest.mark.parametrize("written", ["", "{}", "{half a file", "[1, 2]", '{"packages": 3, "hardware": null}'])
 def test_environment_that_tells_nothing_leaves_the_table_out(run: RunDir, written: str) -> None:
     run.environment.write_text(written)
     page = write_page(run).read_text(encoding="utf-8")
     assert '<section id="repeat">' not in page
-    assert ("not json" in page) == (written == "not json")  # folded as it stands
+    assert ("{half a file" in page) == (written == "{half a file")  # folded as it stands
 
 
 @pytest.mark.parametrize(
@@ -190,3 +199,20 @@ def test_live_page_takes_at_most_a_fiftieth_of_the_time(tmp_path: Path) -> None:
     assert not run.report.exists()
     live({"step": 3})  # at 132
     assert json.loads(run.metrics.read_text()) == {"step": 1} and run.report.exists()
+
+
+def test_page_that_cannot_be_written_does_not_end_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, told, times = RunDir(tmp_path), [], iter([0.0, 30.0, 30.0, 60.0, 60.0])
+    live = LivePage(run, told.append, clock=lambda: next(times))
+    run.append_step({"step": 1})
+    run.report.mkdir()  # a folder where the file should be
+    live({"step": 1})
+    assert told == [{"step": 1}]
+    assert re.search(
+        r"report\.html could not be written \(IsADirectoryError.*Training goes on", capsys.readouterr().err
+    )
+    run.report.rmdir()
+    live({"step": 2})
+    assert run.report.exists() and capsys.readouterr().err == ""

@@ -45,7 +45,7 @@ def test_page_and_its_version_are_served_and_nothing_else(server: PageServer, ru
     assert "<h1>demo</h1>" in page
     version = ask(server, "/version")[1]
     assert f'<meta name="razona-version" content="{version}">' in page
-    for path in ("/metrics.jsonl", "/report.html", "/../recipe.yaml", "//", "/version/", "/?x"):
+    for path in ("/metrics.jsonl", "/report.html", "/../recipe.yaml", "/version/", "/?x"):
         assert ask(server, path)[0].status == 404
     assert ask(server, "/favicon.ico")[0].status == 204
     assert ask(server, "/", method="POST")[0].status == 501
@@ -99,10 +99,18 @@ def test_page_follows_the_run(server: PageServer, run: RunDir) -> None:
     assert '"step":13' in run.report.read_text(encoding="utf-8")
 
 
-def test_half_written_line_leaves_the_page_as_it_was_and_is_told_once(server: PageServer, run: RunDir) -> None:
-    class Over(Exception):
-        """Ends the endless loop."""
+class Over(Exception):
+    """Ends an endless loop."""
 
+
+def test_page_that_takes_long_is_written_less_often(server: PageServer) -> None:
+    times, sleeps = iter([0.0, 0.1, 10.0, 13.0, 50.0]), []
+    with pytest.raises(StopIteration):
+        follow(server, print, sleeps.append, clock=lambda: next(times))
+    assert sleeps == [2.0, 2.0, 30.0]  # a tenth of a second asks for 1, three seconds for 30
+
+
+def test_half_written_line_leaves_the_page_as_it_was_and_is_told_once(server: PageServer, run: RunDir) -> None:
     whole, said, looks = run.metrics.read_text(), [], []
 
     def sleep(seconds: float) -> None:
@@ -115,7 +123,7 @@ def test_half_written_line_leaves_the_page_as_it_was_and_is_told_once(server: Pa
             raise Over
 
     with pytest.raises(Over):
-        follow(server, said.append, sleep)
+        follow(server, said.append, sleep, clock=lambda: 0.0)
     assert looks == [2.0] * 6
     assert len(said) == 1 and "metrics.jsonl should hold one JSON object a line" in said[0]
     assert '"step":13' in ask(server, "/")[1]
@@ -144,6 +152,7 @@ def razona_report(*arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
 
 

@@ -140,7 +140,7 @@ def draw_sample(sample: StoredSample, width: int) -> Panel:
     told = [f"answer {'none' if answer is None else answer}", f"target {row.get('target')}"]
     told.append(f"reward {reward:.2f}" if isinstance(reward, int | float) else "no reward")
     words.append("  " + visible("  ".join(told)).replace("\n", " "), style="dim")
-    title = f"step {row.get('step')}: one of {sample.num_stored:,} completions"
+    title = Text(f"step {row.get('step')}: one of {sample.num_stored:,} completions")
     return Panel(words, title=title, title_align="left", border_style="dim")
 
 
@@ -150,19 +150,20 @@ class LiveView:
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.sample: StoredSample | None = None
-        self._drawn: tuple[int, RenderableType] | None = None
+        self._drawn_for = (0, 0)
+        self._drawn = Group()
 
     def update(self, rows: Sequence[Row], sample: StoredSample | None) -> None:
         """Take the rows of the steps that have ended since the last call, and a completion of the latest."""
-        self.rows.extend(rows)
         self.sample = sample
-        self._drawn = None
+        self.rows.extend(rows)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = options.max_width
-        if self._drawn is None or self._drawn[0] != width:
-            parts: list[RenderableType] = [draw_curves(self.rows, width)]
+        # Another thread draws than the one that trains: the number of rows tells what was drawn.
+        wanted = (options.max_width, len(self.rows))
+        if self._drawn_for != wanted:
+            parts: list[RenderableType] = [draw_curves(self.rows, options.max_width)]
             if self.sample is not None:
-                parts.append(draw_sample(self.sample, width))
-            self._drawn = (width, Group(*parts))
-        yield self._drawn[1]
+                parts.append(draw_sample(self.sample, options.max_width))
+            self._drawn, self._drawn_for = Group(*parts), wanted
+        yield self._drawn

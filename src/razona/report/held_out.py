@@ -61,9 +61,9 @@ def read_measurement(row: dict[str, object]) -> Measurement | None:
 def describe_settings(row: dict[str, object]) -> str:
     """Say what the dots are, and on how many problems."""
     n, samples = number(row, "n"), number(row, "samples")
-    size = "" if n is None else f", {n:.0f} problems"
-    size += "" if n is None or samples is None else f" with {samples:.0f} sample{'' if samples == 1 else 's'} each"
-    return f"Problems that are never trained on{size}; whiskers are 95\u202f% intervals."
+    size = "Problems" if n is None else f"{n:.0f} problems"
+    times = "" if samples is None else f", {samples:.0f} sample{'' if samples == 1 else 's'} each"
+    return f"{size} that are never trained on{times}; whiskers are 95\u202f% intervals."
 
 
 def held_out_spec(found: list[Measurement], *, last_step: int) -> Spec:

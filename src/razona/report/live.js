@@ -4,8 +4,9 @@
 (() => {
   const KEY = "razona-place";
   const ASK_EVERY_MS = 2000;
+  const FOLLOWED = "Followed live: the page loads itself again when the run has gone on.";
   const version = document.querySelector('meta[name="razona-version"]').content;
-  const fields = () => [...document.querySelectorAll("#browser-form select, #browser-form input")];
+  const fields = () => [...document.querySelectorAll("form select[id], form input[id]")];
   const folds = () => [...document.querySelectorAll("details")];
 
   const remember = () => {
@@ -46,6 +47,7 @@
   status.className = "hint";
   status.id = "live-status";
   status.setAttribute("role", "status");
+  status.textContent = FOLLOWED; // at once: a line that comes later would push the page down under the reader
   document.querySelector("header .subtitle").after(status);
 
   const ask = async () => {
@@ -57,7 +59,7 @@
         location.reload();
         return;
       }
-      status.textContent = "Followed live: the page loads itself again when the run has gone on.";
+      status.textContent = FOLLOWED;
     } catch {
       status.textContent = "No longer followed: razona report --watch has ended. This page stays as it is.";
     }

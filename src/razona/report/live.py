@@ -1,5 +1,6 @@
 """The page of a run, written anew while the run trains."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -13,7 +14,7 @@ MAX_SHARE = 0.02
 
 
 class LivePage:
-    """Passes each step on and writes the run's page now and then."""
+    """Passes each step on and writes the run's page now and then; a page that fails is told on stderr."""
 
     def __init__(
         self,
@@ -29,6 +30,16 @@ class LivePage:
         self.on_step(row)
         began_at = self.clock()
         if began_at >= self.due_at:
-            write_page(self.run)
+            self._write()
             ended_at = self.clock()
             self.due_at = ended_at + max(PAGE_EVERY_S, (ended_at - began_at) / MAX_SHARE)
+
+    def _write(self) -> None:
+        try:
+            write_page(self.run)
+        except Exception as error:  # whatever it is: hours of training must not end for the sake of their page
+            print(
+                f"razona: {self.run.report} could not be written ({type(error).__name__}: {error}). Training goes on, "
+                "and the next page is tried later.",
+                file=sys.stderr,
+            )

@@ -5,14 +5,14 @@
   const find = (id) => document.getElementById(id);
   const read = (id) => JSON.parse(find(id).textContent);
 
-  const drawCharts = () => {
+  const drawCharts = async () => {
     const specs = read("specs");
     const options = { actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
     const draw = (place) =>
       window.vegaEmbed(place, specs[place.dataset.figure], options).catch(() => {
         place.textContent = "This chart could not be drawn.";
       });
-    return Promise.all([...document.querySelectorAll(".chart")].map(draw));
+    await Promise.all([...document.querySelectorAll(".chart")].map(draw));
   };
 
   const element = (tag, name, words) => {

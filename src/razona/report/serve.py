@@ -19,6 +19,8 @@ HOST = "127.0.0.1"
 """Nobody else on the network can reach it."""
 LOOK_EVERY_S = 2.0
 """Seconds between two looks at the run folder, and so between two versions of the page, at least."""
+MAX_SHARE = 0.1
+"""Of one core that may go into the page, which is another's core where the run trains on this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,16 +97,22 @@ class PageServer:
         return Version(stamp=stamp, page=render_page(parts, live_version=stamp).encode("utf-8"))
 
 
-def follow(server: PageServer, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> None:
+def follow(
+    server: PageServer,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Keep the page of a started server as new as the run, until an interrupt.
 
     Args:
         say: takes what went wrong with a look at the folder, once as long as it stays the same. A line that is
             half written mends itself, so the page before stays and the next look tries again.
     """
-    said = ""
+    said, took = "", 0.0
     while True:
-        sleep(LOOK_EVERY_S)
+        sleep(max(LOOK_EVERY_S, took / MAX_SHARE))
+        began_at = clock()
         try:
             server.refresh()
             said = ""
@@ -112,6 +120,7 @@ def follow(server: PageServer, say: Callable[[str], None], sleep: Callable[[floa
             if str(error) != said:
                 said = str(error)
                 say(f"The page stays as it was: {said}")
+        took = clock() - began_at
 
 
 def _listen(port: int, latest: Callable[[], Version]) -> ThreadingHTTPServer:
@@ -155,7 +164,7 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def is_asked_by_name(self) -> bool:
         """Say whether the browser was sent to this machine, and not to a name that leads here."""
-        port = self.server.server_address[1]
+        port = self.connection.getsockname()[1]
         return self.headers.get("Host", "") in (f"{HOST}:{port}", f"localhost:{port}")
 
     def answer(self, status: HTTPStatus, content: bytes, kind: str = "text/plain") -> None:
