@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from razona.report.comparison import comparison_spec
+
 REAL_RUN = Path(__file__).parents[1] / "runs" / "demo"
 HOSTILE = "<script>alert(1)</script></script><!-- \x00 \u202e & <img src=x onerror=alert(1)>"
 
@@ -88,6 +90,7 @@ def check_page(run: Path, out: Path) -> str:
     done = razona("compare", str(run), "--out", str(out))
     assert done.returncode == 0, done.stderr
     page = (out / "report.html").read_text(encoding="utf-8")
+    assert "the base" in done.stdout and "the tuned model" in done.stdout
     base, tuned = counted(run, "base"), counted(run, "tuned")
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     specs = embedded(page, "specs")
@@ -156,6 +159,16 @@ def test_markdown_picture_and_gate(tmp_path: Path):
     assert worse.returncode == 1
     assert json.loads(worse.stdout)["gain"]["ci95"][1] < 0
     assert "-" in json.loads(worse.stdout)["paragraph"]
+
+
+def test_the_picture_has_the_figures_in_it():
+    points = [{"k": k, "value": 0.1 * k, "ci95": [0.1 * k - 0.05, 0.1 * k + 0.05]} for k in (1, 2)]
+    side = {"pass_at_1": 0.1, "pass_at_2": 0.2, "ci95": {"pass_at_1": [0.05, 0.15]}, "n": 9, "k": 2, "pass_at": points}
+    spec = comparison_spec({"names": {"base": "a", "tuned": "b"}, "base": side, "tuned": side})
+    named = set(re.findall(r'"name": "(data-[0-9a-f]+)"', json.dumps(spec)))
+    assert len(spec["hconcat"]) == 2 and named == set(spec["datasets"])
+    assert {row["value"] for rows in spec["datasets"].values() for row in rows} == {0.1, 0.2}
+    assert "var(--" not in json.dumps(spec["hconcat"]).replace("var(--muted)", "").replace("var(--rule)", "")
 
 
 def test_runs_on_different_problems_are_compared_only_if_asked(tmp_path: Path):

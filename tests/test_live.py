@@ -150,7 +150,7 @@ def test_terminal_shows_curves_sample_bar_and_findings(tmp_path: Path) -> None:
 def test_output_that_is_no_terminal_gets_a_line_now_and_then(tmp_path: Path) -> None:
     out = train_on(Console(file=io.StringIO(), width=116), RunDir(tmp_path), 12)
     assert re.findall(r"^  step +(\d+)/12  reward", out, re.MULTILINE) == ["1", "5", "10", "12"]
-    assert r"  ! entropy fell \x1b[2J[red]to zero[/red]" in out.splitlines()
+    assert r"  ! step 2: entropy: entropy fell \x1b[2J[red]to zero[/red]. why. what." in out.splitlines()
     assert "▁" not in out and "\x1b" not in out
 
 

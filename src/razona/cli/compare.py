@@ -112,6 +112,7 @@ def find_sides(
 ) -> "Contest":
     """Read what is stored, and evaluate what is not."""
     from razona.core.errors import DataError
+    from razona.core.rundir import RunDir
     from razona.evaluate.contest import Contest
     from razona.evaluate.sources import BASE, BEST, find_in_run, find_stored
 
@@ -122,10 +123,18 @@ def find_sides(
                 f"razona compare {base}: expected the folder of a run that has measured base and tuned (razona demo "
                 "does); name two models, evaluations or runs instead: razona compare BASE TUNED"
             )
-        return Contest(base=one, tuned=two, best=find_in_run(Path(base), BEST))
+        return Contest(
+            base=replace(one, name="the base"),
+            tuned=replace(two, name="the tuned model"),
+            best=find_in_run(Path(base), BEST),
+        )
     stored = [find_stored(base), find_stored(tuned)]
     if all(stored):
         return Contest(base=stored[0], tuned=stored[1])  # pyright: ignore[reportArgumentType]
+    # What a run has measured are its own problems: beside a model that is yet to be measured, it is a model, too.
+    stored = [
+        None if RunDir(Path(name)).recipe.exists() else one for name, one in zip((base, tuned), stored, strict=True)
+    ]
     return _evaluate_missing(console, [base, tuned], stored, wanted, place, with_best_prompt=with_best_prompt)
 
 
@@ -140,29 +149,27 @@ def _evaluate_missing(
 ) -> "Contest":
     from razona.cli.progress import RichWatcher
     from razona.evaluate.contest import Contest
-    from razona.evaluate.named import best_prompt_of, evaluate_named, load_wanted
+    from razona.evaluate.named import Models, evaluate_named, load_wanted, screen_prompts
     from razona.evaluate.prompts import TRAINING_PROMPT
     from razona.evaluate.sources import Found
     from razona.evaluate.stored import read_sides
 
     loaded = load_wanted(wanted.asked, wanted.recipe)
-    best, screening = None, {}
+    best, screening, models = None, {}, Models(recipe=wanted.recipe)
     with stages(RichWatcher(console)) as stage:
 
         def measured(name: str, prompt: str, part: str) -> Found:
-            settings = evaluate_named(name, replace(wanted, prompt=prompt), loaded, place / part, stage)
+            settings = evaluate_named(name, replace(wanted, prompt=prompt), loaded, place / part, stage, models)
             return Found(name=_short(name), sides=read_sides(place / part), settings=settings)
 
-        found = [
-            one or measured(name, TRAINING_PROMPT, part)
-            for one, name, part in zip(stored, names, ("base", "tuned"), strict=True)
-        ]
+        base = stored[0] or measured(names[0], TRAINING_PROMPT, "base")
         if with_best_prompt and stored[0] is None:
-            screening = best_prompt_of(names[0], wanted, loaded, place / "prompts", stage)
+            screening = screen_prompts(names[0], wanted, loaded, place / "prompts", stage, models)
             winner = max(screening, key=lambda name: screening[name]["pass_at_1"])
             if winner != TRAINING_PROMPT:
                 best = measured(names[0], winner, "base-best-prompt")
-    return Contest(base=found[0], tuned=found[1], best=best, screening=screening)
+        tuned = stored[1] or measured(names[1], TRAINING_PROMPT, "tuned")
+    return Contest(base=base, tuned=tuned, best=best, screening=screening)
 
 
 def _short(name: str) -> str:

@@ -13,7 +13,7 @@ from razona.data import tags_of
 from razona.data.benchmarks import Asked, Loaded, load_benchmark
 from razona.data.source import TASKS
 from razona.evaluate.plan import PROBLEM_SEED
-from razona.evaluate.prompts import NUM_EXAMPLES, PROMPT_VARIANTS, TRAINING_PROMPT, Asking, WritePrompt, prompt_writer
+from razona.evaluate.prompts import NUM_EXAMPLES, TRAINING_PROMPT, Asking, other_prompts, prompt_writer
 from razona.evaluate.sampling import Judge
 from razona.evaluate.stored import Request, evaluate_in
 from razona.recipe import ModelSection, Recipe, load
@@ -86,8 +86,33 @@ def load_model(name: str, recipe: Recipe) -> "Policy":
     return load_policy(ModelSection.model_validate({**section.model_dump(), "name": name}))
 
 
-def evaluate_named(model: str, wanted: Wanted, loaded: Loaded, out: Path, stage: Stage) -> dict[str, object]:
+@dataclass(slots=True)
+class Models:
+    """Loads models by name, and holds the last one: it is measured under several prompts."""
+
+    recipe: Recipe
+    _name: str = ""
+    _policy: "Policy | None" = None
+
+    def load(self, name: str) -> "Policy":
+        """Give a model; the one before is let go first.
+
+        Raises:
+            ModelError: as `load_model`.
+        """
+        if self._policy is None or self._name != name:
+            self._policy = None
+            self._policy, self._name = load_model(name, self.recipe), name
+        return self._policy
+
+
+def evaluate_named(
+    model: str, wanted: Wanted, loaded: Loaded, out: Path, stage: Stage, models: Models | None = None
+) -> dict[str, object]:
     """Evaluate a model in a folder, or go on with what is there.
+
+    Args:
+        models: loads it; None: anew.
 
     Returns:
         What `evaluation.json` holds.
@@ -109,30 +134,33 @@ def evaluate_named(model: str, wanted: Wanted, loaded: Loaded, out: Path, stage:
         seed=wanted.seed,
     )
     total = len(loaded.problems) * (wanted.samples + wanted.is_greedy_too)
+    source = models or Models(recipe=wanted.recipe)
     return evaluate_in(
         out,
-        lambda: load_model(model, wanted.recipe),
+        lambda: source.load(model),
         loaded.problems,
-        lambda policy: _writer(wanted, policy, loaded.problems),
+        lambda policy: prompt_writer(wanted.prompt, wanted.recipe.prompt, _asking(policy, loaded.problems)),
         Judge(tags=tags_of(wanted.recipe.prompt), kind=loaded.kind, verify=wanted.recipe.rewards.verify),
         request,
-        stage(f"{model}, prompt {wanted.prompt}", total),
+        stage(model if wanted.prompt == TRAINING_PROMPT else f"{wanted.prompt}-prompted {model}", total),
     )
 
 
-def best_prompt_of(model: str, wanted: Wanted, loaded: Loaded, out: Path, stage: Stage) -> dict[str, dict]:
+def screen_prompts(
+    model: str, wanted: Wanted, loaded: Loaded, out: Path, stage: Stage, models: Models
+) -> dict[str, dict]:
     """Measure a model under every way to ask, on a part of the problems, one sample and greedy each.
 
     Returns:
         Name of the prompt -> figures, the training's own among them.
     """
     part = replace(loaded, problems=loaded.problems[:SCREENING_PROBLEMS])
+    names = other_prompts(_asking(models.load(model), loaded.problems), loaded.problems[0])
     return {
-        name: evaluate_named(model, replace(wanted, prompt=name, samples=1), part, out / name, stage)
-        for name in (TRAINING_PROMPT, *PROMPT_VARIANTS)
+        name: evaluate_named(model, replace(wanted, prompt=name, samples=1), part, out / name, stage, models)
+        for name in (TRAINING_PROMPT, *names)
     }
 
 
-def _writer(wanted: Wanted, policy: "Policy", problems: Sequence[Problem]) -> WritePrompt:
-    asking = Asking(tokenizer=policy.tokenizer, examples=list(problems[: NUM_EXAMPLES + 1]))
-    return prompt_writer(wanted.prompt, wanted.recipe.prompt, asking)
+def _asking(policy: "Policy", problems: Sequence[Problem]) -> Asking:
+    return Asking(tokenizer=policy.tokenizer, examples=list(problems[: NUM_EXAMPLES + 1]))

@@ -16,6 +16,7 @@ from razona.evaluate.prompts import (
     TRAINING_PROMPT,
     Asking,
     WritePrompt,
+    other_prompts,
     prompt_writer,
 )
 from razona.evaluate.sampling import evaluate, judge_of
@@ -72,7 +73,7 @@ class Plan:
         """Measure a policy under every other prompt, one sample and greedy: what is the best it can do untrained?"""
         chosen = list(problems)[: self.recipe.evaluate.best_prompt_problems]
         figures = {}
-        for name in PROMPT_VARIANTS:
+        for name in other_prompts(self._asking(policy), chosen[0]):
             figures[name] = {}
             for how, temperature in (("sampled", self.recipe.evaluate.temperature), ("greedy", 0.0)):
                 evaluation = self._evaluate(policy, chosen, self._writer(policy, name), 1, temperature)
@@ -83,9 +84,12 @@ class Plan:
         return figures
 
     def _writer(self, policy: "Policy", prompt: str) -> WritePrompt:
+        return prompt_writer(prompt, self.recipe.prompt, self._asking(policy))
+
+    def _asking(self, policy: "Policy") -> Asking:
         levels = list(self.recipe.data.levels)
         examples = tasks.distinct_problems("train", NUM_EXAMPLES, seed=EXAMPLE_SEED, levels=levels)
-        return prompt_writer(prompt, self.recipe.prompt, Asking(tokenizer=policy.tokenizer, examples=examples))
+        return Asking(tokenizer=policy.tokenizer, examples=examples)
 
     def _evaluate(
         self, policy: "Policy", problems: Sequence[Problem], write_prompt: WritePrompt, samples: int, temperature: float

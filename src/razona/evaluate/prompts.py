@@ -95,6 +95,17 @@ def check_prompt(name: str) -> None:
         raise RecipeError(f"--prompt {name}: expected one of {', '.join([TRAINING_PROMPT, *PROMPT_VARIANTS])}")
 
 
+def other_prompts(asking: Asking, problem: Problem) -> list[str]:
+    """Give the names of `PROMPT_VARIANTS` that write this problem's prompt in ways of their own.
+
+    A tokenizer whose chat template adds nothing writes the bare question: that is measured once.
+    """
+    first_with: dict[str, str] = {}
+    for name, write in PROMPT_VARIANTS.items():
+        first_with.setdefault(write(problem, asking), name)
+    return list(first_with.values())
+
+
 def prompt_writer(name: str, section: PromptSection, asking: Asking) -> WritePrompt:
     """Give the function that writes a problem's prompt in the way of that name.
 

@@ -9,8 +9,9 @@ from razona.report.charts import Spec
 from razona.report.page import page_parts, render_page
 from razona.report.picture import picture_config, write_bytes
 from razona.report.problems import choose_problems
-from razona.report.reading import RunRecord, text
+from razona.report.reading import RunRecord, entries, text
 from razona.report.results import result_figures
+from razona.report.sections import escape
 
 PICTURE_COLOURS = {
     "var(--base)": "#9a9285",
@@ -19,7 +20,9 @@ PICTURE_COLOURS = {
     "var(--ink)": "#23211d",
 }
 """Colour of the page -> of a picture, which has no style sheet."""
-PANEL_WIDTH = 320  # CSS pixels
+PANEL_WIDTH, PANEL_HEIGHT = 320, 210  # CSS pixels
+ROOT_KEYS = ("config", "autosize", "$schema", "datasets", "background")
+"""Of a figure's spec: what a panel of a larger one must not have."""
 SCALE = 2  # picture pixels for one CSS pixel
 
 
@@ -34,7 +37,7 @@ def write_comparison_page(folder: Path, summary: dict[str, object], changes: Seq
     record = RunRecord(
         name=" and ".join(names),
         steps=[],
-        summary={**summary, "model": f"base: {names[0]} · tuned: {names[1]}"},
+        summary=summary,
         recipe="",
         environment=json.dumps(summary["settings"], indent=2, ensure_ascii=False),
         guard=[],
@@ -42,7 +45,7 @@ def write_comparison_page(folder: Path, summary: dict[str, object], changes: Seq
     )
     parts = page_parts(record, [], choose_problems(changes)) | {
         "kicker": "Razona · a comparison",
-        "subtitle": "",
+        "subtitle": escape(f"base: {names[0]} · tuned: {names[1]}"),
         "curves": "",
     }
     path = folder / "report.html"
@@ -60,17 +63,29 @@ def write_comparison_png(summary: dict[str, object], path: Path) -> None:
 def comparison_spec(summary: dict[str, object]) -> Spec:
     """Give the panels of the picture as one spec."""
     record = RunRecord(name="", steps=[], summary=summary, recipe="", environment="", guard=[], health=[])
-    panels = [
-        {
-            **{key: value for key, value in figure.spec.items() if key not in ("config", "autosize", "$schema")},
-            "width": PANEL_WIDTH,
-            "title": figure.words.title,
-        }
-        for figure in result_figures(record)
-        if figure.id in ("in-distribution", "pass-at-k")
-    ]
-    spec: Spec = {"hconcat": panels, "spacing": 34, "background": "#ffffff", "config": picture_config()}
+    panels, data = [], {}
+    for figure in result_figures(record):
+        if figure.id in ("in-distribution", "pass-at-k"):
+            data |= entries(figure.spec, "datasets")  # which Vega-Lite looks for at the root alone
+            kept = {key: value for key, value in figure.spec.items() if key not in ROOT_KEYS}
+            title = {"text": figure.words.title, "subtitle": picture_legend(summary)}
+            panels.append({**kept, "width": PANEL_WIDTH, "height": PANEL_HEIGHT, "title": title})
+    spec: Spec = {
+        "hconcat": panels,
+        "datasets": data,
+        "spacing": 34,
+        "background": "#ffffff",
+        "config": picture_config(),
+        "resolve": {"scale": {"color": "independent"}},
+    }
     written = json.dumps(spec)
     for name, colour in PICTURE_COLOURS.items():
         written = written.replace(name, colour)
     return json.loads(written)
+
+
+def picture_legend(summary: dict[str, object]) -> str:
+    """Say whose colour is which."""
+    told = f"grey: {text(summary, 'names', 'base')} \u00b7 blue: {text(summary, 'names', 'tuned')}"
+    prompt = text(summary, "base_best", "prompt")
+    return f"{told} \u00b7 amber: {text(summary, 'names', 'base')}, {prompt} prompt" if prompt else told

@@ -53,13 +53,18 @@ def metric_label(metric: str) -> str:
 def result_figures(record: RunRecord) -> list[Figure]:
     """Give the bars of each evaluation, pass@k over k and the dots of the families; empty without a summary."""
     places = (
-        ("in-distribution", "Held-out problems", entries(record.summary)),
+        ("in-distribution", held_out_title(record.summary), entries(record.summary)),
         ("out-of-distribution", "Harder problems than any trained on", entries(record.summary, "ood")),
     )
     figures = [draw_bars(figure_id, title, found) for figure_id, title, found in places]
     figures.append(draw_pass_at_k(record.summary))
     figures.append(draw_families(entries(record.summary, "families")))
     return [figure for figure in figures if figure is not None]
+
+
+def held_out_title(summary: dict[str, object]) -> str:
+    """Give what the problems are called: a comparison of any two models knows not what they were trained on."""
+    return "The same problems" if "names" in summary else "Held-out problems"
 
 
 def draw_bars(figure_id: str, title: str, models: dict[str, object]) -> Figure | None:

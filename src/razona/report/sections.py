@@ -40,14 +40,34 @@ def render_compared(record: RunRecord) -> str:
     trained = number(summary, "seconds", "train")
     cards = [
         compared_card("pass@1", summary, "pass_at_1", "is-lead"),
+        best_prompt_card(summary),
         compared_card("greedy", summary, "greedy"),
         compared_card("out of distribution, pass@1", entries(summary, "ood"), "pass_at_1"),
-        card("steps", format_number(number(summary, "steps") or len(record.steps)), "of the optimizer"),
     ]
+    steps = number(summary, "steps") or len(record.steps)
+    if steps:
+        cards.append(card("steps", format_number(steps), "of the optimizer"))
     if minutes is not None:
         note = "" if trained is None else f"{format_minutes(trained)} of it training"
         cards.append(card("minutes", format_minutes(minutes), note))
     return "".join(cards)
+
+
+def best_prompt_card(summary: dict[str, object]) -> str:
+    """Give the gain over the base under the prompt that suits it best; empty where none was sought."""
+    gain, ends = number(summary, "base_best", "gain", "pass_at_1"), interval(entries(summary, "base_best"), "pass_at_1")
+    low_high = rows(summary, "base_best", "gain", "ci95")
+    if gain is None or ends is None or len(low_high) != 2:
+        return ""
+    low, high = (100 * (number(one) or 0.0) for one in low_high)
+    told = f"{text(summary, 'base_best', 'prompt')} prompt, base {format_share(middle_of(summary))}"
+    note = f"{low:+.1f} to {high:+.1f} points, 95\u202f% interval; {told}"
+    return card("gain over the base\u2019s best prompt", f"{100 * gain:+.0f}\u202fpoints", note)
+
+
+def middle_of(summary: dict[str, object]) -> float:
+    """Give the base's pass@1 under its best prompt."""
+    return number(summary, "base_best", "pass_at_1") or 0.0
 
 
 def compared_card(title: str, models: dict[str, object], metric: str, kind: str = "") -> str:
