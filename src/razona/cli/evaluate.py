@@ -138,10 +138,13 @@ def print_figures(console: "Console", figures: Mapping) -> None:
     """Print one model's figures as a table."""
     from rich.table import Table
 
-    table = Table(
-        title=f"{figures['model']} on {figures['n']} problems of {figures['data']} (95 % intervals)",
-        title_justify="left",
+    console.print(
+        f"{figures['model']} on {figures['n']} problems of {figures['data']} (95 % intervals)",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
+    table = Table(show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for label, value in figure_rows(figures):
