@@ -81,7 +81,7 @@ def test_the_demo_runs_whole_and_small(tmp_path: Path):
     for side in (summary["base"], summary["tuned"], summary["ood"]["base"], summary["ood"]["tuned"]):
         assert {"pass_at_1", "pass_at_2", "greedy", "ci95", "n", "k", "format_rate", "mean_length"} <= set(side)
         assert side["ci95"]["pass_at_1"][0] <= side["pass_at_1"] <= side["ci95"]["pass_at_1"][1]
-    assert {"bare", "question-answer", "working", "few-shot", "chat", "training"} == set(summary["base_prompts"])
+    assert {"bare", "question-answer", "working", "few-shot", "training"} == set(summary["base_prompts"])
     assert f"{summary['base']['pass_at_1']:.0%}" in summary["paragraph"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert summary["examples"][0]["question"].split(".")[0] in page

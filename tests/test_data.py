@@ -213,8 +213,8 @@ class PlainTokenizer:
     def __init__(self, ending: str = "") -> None:
         self.ending = ending
 
-    def apply_chat_template(self, messages, *, tokenize, add_generation_prompt):
-        assert (tokenize, add_generation_prompt) == (False, True)
+    def apply_chat_template(self, messages, *, tokenize, add_generation_prompt, chat_template):
+        assert (tokenize, add_generation_prompt, chat_template) == (False, True, None)
         return "".join(f"{message['role']}: {message['content']}\n" for message in messages) + self.ending
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from razona.core.errors import DataError
 from razona.core.nouns import Problem
-from razona.data.source import TASKS, is_file_source, load_problems
+from razona.data.source import TASKS, is_file_source, load_problems, read_problems
 from razona.recipe import DataSection
 
 QUESTIONS = ["question", "problem", "quiz", "prompt"]
@@ -116,23 +116,40 @@ class Loaded:
 
 
 def load_benchmark(asked: Asked) -> Loaded:
-    """Load problems to measure on.
+    """Load problems to measure on, in an order of their own that is always the same.
 
     Raises:
         DataError: there is no such data set or file, or its rows are not problems.
     """
-    found = BENCHMARKS.get(asked.data)
-    if found is None:
-        _refuse_typing_error(asked.data)
-        section, kind = asked.section.model_copy(update={"source": asked.data}), asked.kind
-    else:
-        kind = found.kind
-        own = {"question_column": QUESTIONS, "target_column": TARGETS, "config": found.config, "split": found.split}
-        section = DataSection.model_validate(own | {"source": _place_of(found, asked.folder)})
+    section, kind = find_section(asked)
     if asked.num_problems is not None:
         section = section.model_copy(update={"max_problems": asked.num_problems})
     problems = load_problems(section, count=asked.num_problems or 0, seed=0)
     return Loaded(problems=problems, kind=kind, source=section.source)
+
+
+def read_in_order(asked: Asked) -> Loaded:
+    """Load all problems in the order of their file.
+
+    Raises:
+        DataError: as `load_benchmark`.
+    """
+    section, kind = find_section(asked)
+    return Loaded(problems=read_problems(section), kind=kind, source=section.source)
+
+
+def find_section(asked: Asked) -> tuple[DataSection, Literal["math", "code", "logic"]]:
+    """Give where the problems are and in which columns, and how they are judged.
+
+    Raises:
+        DataError: there is no data set of that name.
+    """
+    found = BENCHMARKS.get(asked.data)
+    if found is None:
+        _refuse_typing_error(asked.data)
+        return asked.section.model_copy(update={"source": asked.data}), asked.kind
+    own = {"question_column": QUESTIONS, "target_column": TARGETS, "config": found.config, "split": found.split}
+    return DataSection.model_validate(own | {"source": _place_of(found, asked.folder)}), found.kind
 
 
 def _place_of(benchmark: Benchmark, folder: Path | None) -> str:

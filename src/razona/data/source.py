@@ -8,6 +8,7 @@ from razona import tasks
 from razona.core.errors import DataError
 from razona.core.nouns import Problem
 from razona.core.seeds import derive_rng
+from razona.data.layouts import plain_row, strip_wrapper
 from razona.recipe import DataSection
 
 TASKS = "tasks"
@@ -39,16 +40,29 @@ def load_problems(
             families=list(section.families),
             levels=list(section.levels),
         )
+    problems = read_problems(section)
+    derive_rng("data", seed).shuffle(problems)
+    return problems[:limit]
+
+
+def read_problems(section: DataSection) -> list[Problem]:
+    """Give every problem of a file or hub data set, in its order.
+
+    Rows in the layouts of `razona.data.layouts` are read as they are; instructions that a data set wraps around its
+    questions are taken off.
+
+    Raises:
+        DataError: the file, the data set or the named column is not there, a row has no target, or ids repeat.
+    """
     path = Path(section.source)
-    rows = list(_read_file(path) if is_file_source(section.source) else _read_hub(section))
-    if not rows:
+    found = list(_read_file(path) if is_file_source(section.source) else _read_hub(section))
+    if not found:
         raise DataError(f"data.source = {section.source} holds no rows; expected at least one problem")
+    rows = [plain_row(row) for row in found]
     question = _column(section.question_column, rows[0], "data.question_column", section.source)
     target = _column(section.target_column, rows[0], "data.target_column", section.source)
     _check_ids(rows, section.source)
-    problems = [_problem(row, number, question, target, section) for number, row in enumerate(rows, start=1)]
-    derive_rng("data", seed).shuffle(problems)
-    return problems[:limit]
+    return [_problem(row, number, question, target, section) for number, row in enumerate(rows, start=1)]
 
 
 def is_file_source(source: str) -> bool:
@@ -150,7 +164,7 @@ def _problem(row: Mapping[str, object], number: int, question: str, target: str,
         raise DataError(f"{section.source}, row {number}: column {target!r} holds no target: {str(row[target])!r}")
     return Problem(
         id=str(row.get("id") or f"row-{number:06d}"),
-        question=_question_text(row[question]),
+        question=strip_wrapper(_question_text(row[question])),
         target=truth,
         family=Path(section.source).stem,
         extra={name: value for name, value in row.items() if name not in (question, target, "id")},
