@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from razona.cli.compare import table_rows
 from razona.core.errors import DataError
 from razona.core.nouns import Completion, Outcome, Problem, Verdict
 from razona.evaluate.compare import boundary, changes, compare, gain, is_distinguishable, pair
@@ -16,6 +17,7 @@ from razona.evaluate.evaluation import Evaluation, Judged, Sides, sides_of_rows
 from razona.evaluate.majority import majority_share
 from razona.evaluate.sources import Found
 from razona.evaluate.statistics import (
+    difference_with_interval,
     mcnemar_p_value,
     mean_share_with_interval,
     mean_with_interval,
@@ -162,6 +164,40 @@ def test_a_model_compared_with_itself_is_not_distinguishable():
     assert summary["gain"]["ci95"] == [0.0, 0.0] and not summary["gain"]["is_distinguishable"]
     assert "not distinguishable" in summary["paragraph"] and "a (second)" in summary["paragraph"]
     assert not is_worse(summary)
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(1, False), (2, False), (5, False), (6, True), (40, True)])
+def test_problems_that_all_changed_alike_need_to_be_six(count: int, is_told: bool):
+    base, tuned = evaluation([[True, True]] * count), evaluation([[False, False]] * count)
+    assert is_distinguishable(gain(base, tuned)) is is_told
+    assert gain(base, tuned).value == -1.0
+
+
+def test_few_problems_have_students_interval():
+    values = [1.0, 0.0, 0.5, 0.5]  # mean 0.5, s = sqrt(1/6), t(3) = 3.1824
+    estimate = difference_with_interval(values)
+    half = 3.182446 * math.sqrt(1 / 6) / 2
+    assert (estimate.low, estimate.high) == (pytest.approx(0.5 - half, abs=1e-5), pytest.approx(0.5 + half, abs=1e-5))
+
+
+def test_sides_with_other_samples_and_without_greedy_are_compared_on_what_both_have():
+    one = sides([[True, False, True, True]] * 8 + [[False] * 4], [True] * 9)
+    two = sides([[True, False]] * 8 + [[True, True]])
+    best = Found(name="best", sides=sides([[True] * 6] * 9), settings={"prompt": "bare"})
+    summary, _ = summarise(Contest(base=found("a", one), tuned=found("b", two), best=best))
+    assert summary["base"]["k"] == summary["tuned"]["k"] == summary["base_best"]["k"] == 2
+    assert "maj_at_2" not in summary["base"] and "maj_at_2" in summary["tuned"] and "mcnemar_p" not in summary
+    assert [label for label, _, tuned in table_rows(summary) if tuned == "\u2013"] == ["greedy decoding"]
+    assert [label for label, base, _ in table_rows(summary) if base == "\u2013"] == ["majority of 2 (maj@2)"]
+    assert "under the prompt that suits it best (bare;" in summary["paragraph"]
+
+
+def test_settings_that_differ_are_told():
+    one = Found(name="a", sides=sides([[True]] * 3), settings={"max_tokens": 64, "prompt": "training"})
+    two = Found(name="b", sides=sides([[True]] * 3), settings={"max_tokens": 1024, "prompt": "training"})
+    summary, _ = summarise(Contest(base=one, tuned=two))
+    assert summary["different_settings"] == ["max_tokens"]
+    assert "not measured alike: max_tokens differ" in summary["paragraph"]
 
 
 def test_two_samplings_of_equally_good_models_are_mostly_not_distinguishable():

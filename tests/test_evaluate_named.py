@@ -75,8 +75,8 @@ def test_every_benchmark_loads_and_its_own_answers_are_right(name: str, count: i
 def _gold(problem: Problem, kind: str) -> str:
     if kind != "code":
         return f"<SOLUTION>{problem.target}</SOLUTION>"
-    is_continued = "def " in problem.question  # targets lose the white space at their ends
-    return f"```python\n{problem.question + '    ' if is_continued else ''}{problem.target}\n```"
+    is_continued = "def " in problem.question
+    return f"```python\n{problem.question if is_continued else ''}{problem.target}\n```"
 
 
 # --- razona eval ---------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path):
 
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     request = Request(
-        model="m", data="d", kind="math", prompt="training", samples=1, temperature=1.0, is_greedy_too=False,
+        model="m", data="d", kind="math", prompt="training", samples=1, temperature=1.0, is_greedy_too=False, form={},
         max_tokens=8, batch_size=8, seed=0,
     )  # fmt: skip
     problem = Problem(id="a", question="q", target="1")
@@ -166,3 +166,79 @@ def test_the_demos_recipe_and_a_runs_own_are_found(tmp_path: Path):
     assert recipe_for("embedded", None, []).name == "demo"
     (tmp_path / "recipe.yaml").write_text(dump(load("demo", ["prompt.system=null"])))
     assert recipe_for(str(tmp_path), None, []).prompt.system is None
+
+
+def test_other_weights_or_another_prompt_are_another_evaluation(tmp_path: Path):
+    from razona.evaluate.named import _form
+
+    folder = tmp_path / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"one")
+    recipe = load("demo")
+    before = _form(str(folder), recipe)
+    (folder / "model.safetensors").write_bytes(b"two")
+    assert _form(str(folder), recipe)["weights"] != before["weights"]
+    other = load("demo", ["prompt.system=null", "rewards.verify.percent=lenient"])
+    assert _form(str(folder), other)["prompt"] != before["prompt"]
+    assert _form(str(folder), other)["verify"] != before["verify"]
+
+
+def test_what_a_recipe_trains_on_is_said_to_be_no_held_out_data(tmp_path: Path, capsys: pytest.CaptureFixture):
+    from razona.evaluate.named import load_wanted
+
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{n}?", "answer": str(n)}) + "\n" for n in range(9)))
+    recipe = load("demo", [f"data.source={path}", "data.max_problems=2"])
+    loaded = load_wanted(Asked(data=str(path)), recipe)
+    assert len(loaded.problems) == 9  # the recipe's limit is for training
+    assert "nothing of it is held out" in capsys.readouterr().err
+    load_wanted(Asked(data=str(path)), load("demo"))
+    assert capsys.readouterr().err == ""
+
+
+def test_local_copies_of_something_else_are_refused(tmp_path: Path):
+    from razona.evaluate.named import load_wanted
+
+    with pytest.raises(DataError, match=r"--data-folder .* Leave it out"):
+        load_wanted(Asked(data="tasks", folder=tmp_path), load("demo"))
+    with pytest.raises(DataError, match=r"--data-folder .* Leave it out"):
+        load_benchmark(Asked(data="owner/name", folder=tmp_path))
+
+
+def test_few_shot_shows_the_working_of_rows_as_the_hub_has_them(tmp_path: Path):
+    from razona.evaluate.prompts import PROMPT_VARIANTS, Asking
+
+    path = tmp_path / "gsm8k.jsonl"
+    rows = [{"question": f"{n} + 1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in range(5)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    problems = load_benchmark(Asked(data=str(path))).problems
+    asking = Asking(tokenizer=None, examples=problems[:4])  # pyright: ignore[reportArgumentType]
+    text = PROMPT_VARIANTS["few-shot"](problems[0], asking)
+    for shown in problems[1:4]:
+        number = int(shown.target) - 1
+        assert f"Problem: {number} + 1?\nWorking: {number} + 1 = {number + 1}\nAnswer: {number + 1}\n" in text
+    assert text.endswith(f"Problem: {problems[0].question}\nWorking:")
+
+
+def test_a_program_keeps_the_indentation_it_begins_with(tmp_path: Path):
+    path = tmp_path / "code.jsonl"
+    path.write_text(json.dumps({"question": "def f():\n", "answer": "    return 1\n"}) + "\n")
+    assert load_benchmark(Asked(data=str(path))).problems[0].target == "    return 1"
+
+
+def test_options_that_would_change_nothing_are_refused(tmp_path: Path):
+    rows = [
+        {"problem_id": "a", "question": "q", "target": "1", "sample": 0, "temperature": 1.0, "completion": "1",
+         "num_tokens": 1, "is_truncated": False, "outcome": "correct", "answer": "1", "has_form": True, "num_steps": 0}
+    ]  # fmt: skip
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [sys.executable, "-m", "razona", "compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]
+    done = subprocess.run([*asked, "--samples", "4", "--data", "gsm8k"], capture_output=True, text=True)
+    assert done.returncode == 2 and "both sides are measured already, so --data, --samples" in done.stderr
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("name: x")
+    done = subprocess.run([*asked, "--out", str(run)], capture_output=True, text=True)
+    assert done.returncode == 2 and "holds recipe.yaml" in done.stderr
+    assert not (run / "summary.json").exists()

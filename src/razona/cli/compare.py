@@ -1,7 +1,7 @@
 """`razona compare`: two models, or two runs, on the same problems."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,6 +17,7 @@ from razona.cli.evaluate import (
     RecipeOption,
     SamplesOption,
     SeedOption,
+    SplitOption,
     TemperatureOption,
     TokensOption,
     figure_rows,
@@ -24,16 +25,37 @@ from razona.cli.evaluate import (
     stages,
 )
 from razona.cli.options import JsonOption, SetOption
+from razona.core.errors import DataError, RecipeError
+from razona.core.rundir import RunDir
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from razona.evaluate.contest import Contest
     from razona.evaluate.named import Wanted
-    from razona.evaluate.sources import Found
+
+
+MEASURING = {
+    "data": "--data",
+    "folder": "--data-folder",
+    "split": "--split",
+    "problems": "--problems",
+    "samples": "--samples",
+    "temperature": "--temperature",
+    "greedy": "--greedy",
+    "max_tokens": "--max-tokens",
+    "batch_size": "--batch-size",
+    "seed": "--seed",
+    "recipe_name": "--recipe",
+    "overrides": "--set",
+    "best_prompt": "--best-prompt",
+}
+"""Parameters that say how to measure -> options."""
+MISSING = "\u2013"
 
 
 def compare_command(
+    context: typer.Context,
     base: Annotated[
         str,
         typer.Argument(
@@ -45,6 +67,7 @@ def compare_command(
     ] = None,
     data: DataOption = "tasks",
     folder: FolderOption = None,
+    split: SplitOption = None,
     problems: ProblemsOption = None,
     samples: SamplesOption = 8,
     temperature: TemperatureOption = 1.0,
@@ -72,26 +95,38 @@ def compare_command(
 
     Models that are not evaluated yet are evaluated first, with the options of `razona eval`.
     """
-    from razona.data.benchmarks import Asked
-    from razona.evaluate.named import Wanted
-
-    wanted = Wanted(
-        asked=Asked(data=data, folder=folder, num_problems=problems),
-        recipe=recipe_for(tuned or base, recipe_name, overrides or []),
-        samples=samples,
-        temperature=temperature,
-        is_greedy_too=greedy,
-        max_tokens=max_tokens,
-        batch_size=batch_size,
-        seed=seed,
-    )
     from razona.cli.progress import make_console
+    from razona.data.benchmarks import Asked
     from razona.evaluate.contest import is_worse, summarise
     from razona.report.comparison import write_comparison_page, write_comparison_png
 
     console = make_console(to_stderr=as_json or layout == "md")
     place = out or Path("comparisons") / "-vs-".join(_short(one) for one in (base, tuned) if one)
-    contest = find_sides(console, base, tuned, wanted, place, with_best_prompt=best_prompt)
+    contest = find_stored_sides(base, tuned)
+    given = [option for name, option in MEASURING.items() if _is_given(context, name)]
+    if contest is not None and given:
+        raise RecipeError(
+            f"razona compare {base} {tuned or ''}: both sides are measured already, so {', '.join(given)} would change "
+            "nothing. Leave them out; or evaluate with them (razona eval ... --out) and compare what that writes."
+        )
+    if contest is None:
+        assert tuned is not None
+
+        def wanted(model: str) -> Wanted:
+            from razona.evaluate.named import Wanted
+
+            return Wanted(
+                asked=Asked(data=data, folder=folder, num_problems=problems, split=split),
+                recipe=recipe_for(model, recipe_name, overrides or []),
+                samples=samples,
+                temperature=temperature,
+                is_greedy_too=greedy,
+                max_tokens=max_tokens,
+                batch_size=batch_size,
+                seed=seed,
+            )
+
+        contest = evaluate_missing(console, [base, tuned], wanted, place, with_best_prompt=best_prompt)
     summary, changes = summarise(contest, is_intersected=intersect)
     page = write_comparison_page(place, summary, changes)
     if picture is not None:
@@ -107,12 +142,17 @@ def compare_command(
         raise typer.Exit(1)
 
 
-def find_sides(
-    console: "Console", base: str, tuned: str | None, wanted: "Wanted", place: Path, *, with_best_prompt: bool
-) -> "Contest":
-    """Read what is stored, and evaluate what is not."""
-    from razona.core.errors import DataError
-    from razona.core.rundir import RunDir
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def find_stored_sides(base: str, tuned: str | None) -> "Contest | None":
+    """Read two sides that are measured already; None where one of them is not.
+
+    Raises:
+        DataError: one name alone, and it is no run that has measured base and tuned.
+    """
     from razona.evaluate.contest import Contest
     from razona.evaluate.sources import BASE, BEST, find_in_run, find_stored
 
@@ -128,47 +168,50 @@ def find_sides(
             tuned=replace(two, name="the tuned model"),
             best=find_in_run(Path(base), BEST),
         )
-    stored = [find_stored(base), find_stored(tuned)]
-    if all(stored):
-        return Contest(base=stored[0], tuned=stored[1])  # pyright: ignore[reportArgumentType]
-    # What a run has measured are its own problems: beside a model that is yet to be measured, it is a model, too.
-    stored = [
-        None if RunDir(Path(name)).recipe.exists() else one for name, one in zip((base, tuned), stored, strict=True)
-    ]
-    return _evaluate_missing(console, [base, tuned], stored, wanted, place, with_best_prompt=with_best_prompt)
+    first, second = find_stored(base), find_stored(tuned)
+    return Contest(base=first, tuned=second) if first and second else None
 
 
-def _evaluate_missing(
+def evaluate_missing(
     console: "Console",
     names: list[str],
-    stored: list["Found | None"],
-    wanted: "Wanted",
+    wanted: Callable[[str], "Wanted"],
     place: Path,
     *,
     with_best_prompt: bool,
 ) -> "Contest":
+    """Measure the models that are not measured yet, on the same problems.
+
+    What a run has measured are its own problems: beside a model that is yet to be measured, a run is a model, too.
+
+    Args:
+        wanted: what to measure a model on, and how.
+    """
     from razona.cli.progress import RichWatcher
     from razona.evaluate.contest import Contest
     from razona.evaluate.named import Models, evaluate_named, load_wanted, screen_prompts
     from razona.evaluate.prompts import TRAINING_PROMPT
-    from razona.evaluate.sources import Found
+    from razona.evaluate.sources import Found, find_stored
     from razona.evaluate.stored import read_sides
 
-    loaded = load_wanted(wanted.asked, wanted.recipe)
-    best, screening, models = None, {}, Models(recipe=wanted.recipe)
+    stored = [None if RunDir(Path(name)).recipe.exists() else find_stored(name) for name in names]
+    asked = [wanted(name) for name in names]
+    loaded = load_wanted(asked[1].asked, asked[1].recipe)
+    best, screening, models = None, {}, Models()
     with stages(RichWatcher(console)) as stage:
 
-        def measured(name: str, prompt: str, part: str) -> Found:
-            settings = evaluate_named(name, replace(wanted, prompt=prompt), loaded, place / part, stage, models)
-            return Found(name=_short(name), sides=read_sides(place / part), settings=settings)
+        def measured(side: int, prompt: str, part: str) -> Found:
+            how = replace(asked[side], prompt=prompt)
+            settings = evaluate_named(names[side], how, loaded, place / part, stage, models)
+            return Found(name=_short(names[side]), sides=read_sides(place / part), settings=settings)
 
-        base = stored[0] or measured(names[0], TRAINING_PROMPT, "base")
+        base = stored[0] or measured(0, TRAINING_PROMPT, "base")
         if with_best_prompt and stored[0] is None:
-            screening = screen_prompts(names[0], wanted, loaded, place / "prompts", stage, models)
+            screening = screen_prompts(names[0], asked[0], loaded, place / "prompts", stage, models)
             winner = max(screening, key=lambda name: screening[name]["pass_at_1"])
             if winner != TRAINING_PROMPT:
-                best = measured(names[0], winner, "base-best-prompt")
-        tuned = stored[1] or measured(names[1], TRAINING_PROMPT, "tuned")
+                best = measured(0, winner, "base-best-prompt")
+        tuned = stored[1] or measured(1, TRAINING_PROMPT, "tuned")
     return Contest(base=base, tuned=tuned, best=best, screening=screening)
 
 
@@ -176,17 +219,22 @@ def _short(name: str) -> str:
     return Path(name).resolve().name if Path(name).exists() else name.replace("/", "--")
 
 
+def table_rows(summary: Mapping) -> list[tuple[str, str, str]]:
+    """Give label and both sides' figures; a dash where one side has none."""
+    one, two = (dict(figure_rows(summary[side])) for side in ("base", "tuned"))
+    return [(label, one.get(label, MISSING), two.get(label, MISSING)) for label in {**one, **two}]
+
+
 def print_comparison(console: "Console", summary: Mapping) -> None:
     """Print both sides' figures as a table, and what they say."""
     from rich.panel import Panel
     from rich.table import Table
 
-    names = summary["names"]
     table = Table(title=f"{summary['base']['n']} problems, 95 % intervals", title_justify="left")
-    for column in ("", names["base"], names["tuned"]):
+    for column in ("", summary["names"]["base"], summary["names"]["tuned"]):
         table.add_column(column, justify="right" if column else "left")
-    for (label, one), (_, two) in zip(*(figure_rows(summary[side]) for side in ("base", "tuned")), strict=True):
-        table.add_row(label, one, two)
+    for row in table_rows(summary):
+        table.add_row(*row)
     console.print(table)
     console.print(Panel(summary["paragraph"], title="In plain words", title_align="left"))
 
@@ -195,6 +243,5 @@ def markdown(summary: Mapping) -> str:
     """Give the comparison as Markdown."""
     names = summary["names"]
     lines = [f"| | {names['base']} | {names['tuned']} |", "|---|---:|---:|"]
-    rows = zip(*(figure_rows(summary[side]) for side in ("base", "tuned")), strict=True)
-    lines += [f"| {label} | {one} | {two} |" for (label, one), (_, two) in rows]
+    lines += [f"| {label} | {one} | {two} |" for label, one, two in table_rows(summary)]
     return "\n".join([f"**{summary['base']['n']} problems, 95 % intervals**", "", *lines, "", summary["paragraph"]])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from razona.cli.evaluate import with_interval
 from razona.cli.options import JsonOption, ResumeOption, SetOption
 
 INTRODUCTION = """\
@@ -61,7 +62,7 @@ def print_summary(console: object, summary: Mapping) -> None:
     rows = {"right in one try (pass@1)": "pass_at_1", f"right in {k} tries (pass@{k})": f"pass_at_{k}"}
     rows |= {"greedy decoding": "greedy", "in the form asked for": "format_rate"}
     for label, key in rows.items():
-        table.add_row(label, *(_with_interval(side, key) for side in sides))
+        table.add_row(label, *(with_interval(side, key) for side in sides))
     table.add_row("tokens an answer", *(f"{side['mean_length']:.1f}" for side in sides))
     table.add_row("worked steps an answer", *(f"{side['worked_steps']:.2f}" for side in sides))
     table.add_row("problems", *(f"{side['n']}" for side in sides))
@@ -78,11 +79,6 @@ def print_summary(console: object, summary: Mapping) -> None:
             console.print(f"  {side:5} {mark}: {example[side].strip()}", highlight=False, markup=False, soft_wrap=True)
     console.print()
     console.print(Panel(summary["paragraph"], title="In plain words", title_align="left"))
-
-
-def _with_interval(side: Mapping, key: str) -> str:
-    low, high = side["ci95"][key]
-    return f"{side[key]:.1%} ({100 * low:.1f}-{100 * high:.1f})"
 
 
 def _prompts(figures: Mapping[str, Mapping[str, float]]) -> str:

@@ -28,6 +28,7 @@ DataOption = Annotated[
 FolderOption = Annotated[
     Path | None, typer.Option("--data-folder", help="With local copies of these data sets; default: the hub.")
 ]
+SplitOption = Annotated[str | None, typer.Option("--split", help="Of a hub data set; default: the recipe's.")]
 ProblemsOption = Annotated[int | None, typer.Option("--problems", min=1, help="A part of the problems; default: all.")]
 SamplesOption = Annotated[int, typer.Option("--samples", min=1, help="Completions a problem, the k of pass@k.")]
 TemperatureOption = Annotated[float, typer.Option("--temperature", min=0.01, help="Of these samples.")]
@@ -50,6 +51,7 @@ def eval_command(
     ],
     data: DataOption = "tasks",
     folder: FolderOption = None,
+    split: SplitOption = None,
     problems: ProblemsOption = None,
     samples: SamplesOption = 8,
     temperature: TemperatureOption = 1.0,
@@ -78,7 +80,7 @@ def eval_command(
 
     check_prompt(prompt)
     wanted = Wanted(
-        asked=Asked(data=data, folder=folder, num_problems=problems),
+        asked=Asked(data=data, folder=folder, num_problems=problems, split=split),
         recipe=recipe_for(model, recipe_name, overrides or []),
         prompt=prompt,
         samples=samples,
@@ -163,7 +165,7 @@ def figure_rows(figures: Mapping) -> list[tuple[str, str]]:
     k = figures["k"]
     shares = [("right in one try (pass@1)", "pass_at_1")]
     shares += [(f"right in {k} tries (pass@{k})", f"pass_at_{k}")] * (k > 1)
-    shares += [(f"majority of {k} (maj@{k})", f"maj_at_{k}"), ("greedy decoding", "greedy")]
+    shares += [(f"majority of {k} (maj@{k})", f"maj_at_{k}")] * (k > 1) + [("greedy decoding", "greedy")]
     shares += [("in the form asked for", "format_rate")]
     rows = [(label, with_interval(figures, key)) for label, key in shares if key in figures]
     tokens = figures["tokens_per_correct"]

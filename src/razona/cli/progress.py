@@ -82,7 +82,7 @@ class RichWatcher(Watcher):
     def stage(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show how many completions of an evaluation are done."""
         self.console.print(
-            f"Measuring the {title} model: {total:,} completions, all judged by the verifier.",
+            f"Measuring {title}: {total:,} completions, all judged by the verifier.",
             highlight=False,
             soft_wrap=True,
         )

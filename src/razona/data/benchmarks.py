@@ -78,7 +78,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         kind="code",
     ),
     "knights-knaves": Benchmark(
-        description="who tells the truth?",
+        description="who tells the truth? From the hub, 100 puzzles of 5 people; a local copy may hold others",
         hub="K-and-K/knights-and-knaves",
         config="test",
         split="5ppl",
@@ -102,7 +102,9 @@ class Asked:
     kind: Literal["math", "code", "logic"] = "math"
     """How the rows of such a file are judged."""
     num_problems: int | None = None
-    """A part of them, chosen by hash; None: all."""
+    """A part of them, always the same; None: all."""
+    split: str | None = None
+    """Of a hub data set that is no benchmark; None: that of `section`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +149,13 @@ def find_section(asked: Asked) -> tuple[DataSection, Literal["math", "code", "lo
     found = BENCHMARKS.get(asked.data)
     if found is None:
         _refuse_typing_error(asked.data)
-        return asked.section.model_copy(update={"source": asked.data}), asked.kind
+        if asked.folder is not None:
+            raise DataError(
+                f"--data-folder {asked.folder} holds local copies of {', '.join(BENCHMARKS)}; "
+                f"--data {asked.data} is none of them. Leave it out."
+            )
+        split = asked.split or asked.section.split
+        return asked.section.model_copy(update={"source": asked.data, "split": split, "max_problems": None}), asked.kind
     own = {"question_column": QUESTIONS, "target_column": TARGETS, "config": found.config, "split": found.split}
     return DataSection.model_validate(own | {"source": _place_of(found, asked.folder)}), found.kind
 

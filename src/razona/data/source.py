@@ -12,6 +12,8 @@ from razona.data.layouts import plain_row, strip_wrapper
 from razona.recipe import DataSection
 
 TASKS = "tasks"
+INDENTATION = "    "
+"""What a target that is the rest of a program begins with, and keeps."""
 FILE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 """A source that ends in one of these is a file; a hub name may hold a dot, too."""
 
@@ -159,15 +161,20 @@ def _problem(row: Mapping[str, object], number: int, question: str, target: str,
             raise DataError(
                 f"{section.source}, row {number}: column {name!r} is empty; every problem needs a question and a target"
             )
-    truth = str(row[target]).rsplit("####", 1)[-1].strip()  # GSM8K writes the working, then `#### target`
-    if not truth:
+    working, mark, answer = str(row[target]).rpartition("####")  # GSM8K writes the working, then `#### target`
+    is_indented = not mark and answer.lstrip("\r\n").startswith(INDENTATION)
+    truth = answer.strip("\r\n").rstrip() if is_indented else answer.strip()
+    if not truth.strip():
         raise DataError(f"{section.source}, row {number}: column {target!r} holds no target: {str(row[target])!r}")
+    extra = {name: value for name, value in row.items() if name not in (question, target, "id")}
+    if mark:
+        extra.setdefault("solution", working.strip())
     return Problem(
         id=str(row.get("id") or f"row-{number:06d}"),
         question=strip_wrapper(_question_text(row[question])),
         target=truth,
         family=Path(section.source).stem,
-        extra={name: value for name, value in row.items() if name not in (question, target, "id")},
+        extra=extra,
     )
 
 

@@ -144,5 +144,5 @@ def describe(recipe: Recipe, policy: Policy, count: int) -> dict[str, object]:
     return {
         TRAINING_PROMPT: measure(held_out.sampled, held_out.greedy, k),
         "ood": measure(ood.sampled, ood.greedy, k),
-        "prompts": plan.run_prompts(policy, problems),
+        "prompts": plan.run_prompts(policy, problems, plan.other_prompts(policy, problems)),
     }

@@ -15,6 +15,7 @@ from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.data.source import TASKS
 from razona.evaluate.compare import by_family, compare, describe_gain, examples, pair
+from razona.evaluate.contest import prompt_row
 from razona.evaluate.evaluation import Sides
 from razona.evaluate.measure import measure
 from razona.evaluate.plan import Plan, best_prompt, store
@@ -121,7 +122,7 @@ def _run(recipe: Recipe, run: RunDir, watcher: Watcher) -> dict[str, object]:
     with watcher.training(recipe.train.steps, run) as on_step:
         result = train_in(run, recipe, LivePage(run, on_step), watcher.found)
     watch.lap("train")
-    tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "tuned")
+    tuned = _measure(recipe, load_tuned(recipe.model, run.adapter), watcher, "the tuned model")
     store_sides(run, "tuned", tuned, recipe)
     watch.lap("evaluate_tuned")
     summary = summarise(recipe, base, tuned, prompts)
@@ -152,18 +153,22 @@ def keep_previous(run: RunDir) -> Path | None:
 
 
 def _measure_base(recipe: Recipe, policy: Policy, watcher: Watcher) -> tuple[Measured, BasePrompts]:
-    with watcher.stage("base", Plan(recipe=recipe).num_completions(with_prompts=True)) as on_batch:
-        plan = Plan(recipe=recipe, on_batch=on_batch)
-        base = _both_sets(plan, policy)
-        problems = base.held_out.sampled.problems
-        figures = plan.run_prompts(policy, problems)
-        best = best_prompt(measure(base.held_out.sampled, None, recipe.evaluate.samples), figures)
-        best_sides = base.held_out if best == TRAINING_PROMPT else plan.run(policy, problems, best)
-        return base, BasePrompts(figures=figures, best=best, best_sides=best_sides)
+    base = _measure(recipe, policy, watcher, "the base model")
+    problems, plan = base.held_out.sampled.problems, Plan(recipe=recipe)
+    names = plan.other_prompts(policy, problems)
+    with watcher.stage("the base model under other prompts", plan.num_prompt_completions(names)) as on_batch:
+        figures = Plan(recipe=recipe, on_batch=on_batch).run_prompts(policy, problems, names)
+    best = best_prompt(base.held_out.sampled, figures)
+    if best == TRAINING_PROMPT:
+        return base, BasePrompts(figures=figures, best=best, best_sides=base.held_out)
+    total = len(problems) * (recipe.evaluate.samples + 1)
+    with watcher.stage(f"the base model under the best of them ({best})", total) as on_batch:
+        sides = Plan(recipe=recipe, on_batch=on_batch).run(policy, problems, best)
+    return base, BasePrompts(figures=figures, best=best, best_sides=sides)
 
 
 def _measure(recipe: Recipe, policy: Policy, watcher: Watcher, title: str) -> Measured:
-    with watcher.stage(title, Plan(recipe=recipe).num_completions(with_prompts=False)) as on_batch:
+    with watcher.stage(title, Plan(recipe=recipe).num_completions()) as on_batch:
         return _both_sets(Plan(recipe=recipe, on_batch=on_batch), policy)
 
 
@@ -197,20 +202,9 @@ def summarise(recipe: Recipe, base: Measured, tuned: Measured, prompts: BaseProm
             "gain": describe_gain(prompts.best_sides.sampled, tuned.held_out.sampled),
         },
         "ood": compare(ood),
-        "base_prompts": {TRAINING_PROMPT: _as_prompt(training), **prompts.figures},
+        "base_prompts": {TRAINING_PROMPT: prompt_row(training), **prompts.figures},
         "families": by_family(held_out),
         "examples": examples(held_out),
         "hardware": describe_hardware(),
     }
     return {**summary, "paragraph": paragraph(summary)}
-
-
-def _as_prompt(training: Mapping) -> dict[str, object]:
-    """Give the figures under the training prompt in the form of the others."""
-    return {
-        "sampled": training["pass_at_1"],
-        "sampled_ci95": training["ci95"]["pass_at_1"],
-        "greedy": training["greedy"],
-        "greedy_ci95": training["ci95"]["greedy"],
-        "n": training["n"],
-    }

@@ -7,7 +7,7 @@ from razona.core.errors import DataError
 from razona.core.nouns import Outcome
 from razona.evaluate.evaluation import Evaluation, Judged, Sides
 from razona.evaluate.measure import interval_of, measure, shown
-from razona.evaluate.statistics import Estimate, mcnemar_p_value, mean_with_interval, pass_at_k, smallest_gain
+from razona.evaluate.statistics import Estimate, difference_with_interval, mcnemar_p_value, pass_at_k, smallest_gain
 
 MAX_NAMED = 5
 """Problems that an error names."""
@@ -77,7 +77,7 @@ def differences(base: Evaluation, tuned: Evaluation, k: int = 1) -> list[float]:
 
 def gain(base: Evaluation, tuned: Evaluation, k: int = 1) -> Estimate:
     """Give tuned minus base pass@k, paired by problem, with its interval: a bootstrap that draws problems."""
-    return mean_with_interval(differences(base, tuned, k))
+    return difference_with_interval(differences(base, tuned, k))
 
 
 def is_distinguishable(estimate: Estimate) -> bool:

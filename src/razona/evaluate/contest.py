@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from razona.core.errors import DataError
-from razona.evaluate.compare import by_family, changes, compare, describe_gain, examples, pair
-from razona.evaluate.evaluation import Evaluation
+from razona.evaluate.compare import Comparison, by_family, changes, compare, describe_gain, examples, pair
 from razona.evaluate.measure import measure
 from razona.evaluate.sources import Found
 from razona.evaluate.words import describe
+
+COMPARED_SETTINGS = ("kind", "prompt", "temperature", "max_tokens", "is_greedy_too", "form")
+"""Settings of an evaluation that two comparable ones share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,26 +46,37 @@ def summarise(contest: Contest, *, is_intersected: bool = False) -> tuple[dict[s
         "examples": examples(found),
     }
     if contest.best is not None:
-        summary["base_best"] = _best(contest.best, found.base.sampled, found.tuned.sampled)
+        summary["base_best"] = _best(contest.best, found)
     if contest.screening:
-        summary["base_prompts"] = {name: _prompt_row(figures) for name, figures in contest.screening.items()}
+        summary["base_prompts"] = {name: prompt_row(figures) for name, figures in contest.screening.items()}
     words = describe(summary, names["base"], names["tuned"])  # pyright: ignore[reportArgumentType]
+    differing = [key for key in COMPARED_SETTINGS if _differ(one.settings, two.settings, key)]
+    summary["different_settings"] = differing
+    if differing:
+        words += f" The two were not measured alike: {', '.join(differing)} differ."
     if left_out:
         words += f" {left_out} problems that only one of them has are left out."
     return {**summary, "paragraph": words}, changes(found)
 
 
+def _differ(one: Mapping, two: Mapping, key: str) -> bool:
+    return key in one and key in two and one[key] != two[key]
+
+
 def is_worse(summary: Mapping) -> bool:
-    """Say whether the second is distinguishably worse than the first: the whole interval lies below 0."""
-    return summary["gain"]["ci95"][1] < 0
+    """Say whether the second is distinguishably worse than the first, under the prompt that suits the first best too:
+    one of the two intervals lies below 0 as a whole.
+    """
+    gains = [summary["gain"], *([summary["base_best"]["gain"]] if "base_best" in summary else [])]
+    return any(gain["ci95"][1] < 0 for gain in gains)
 
 
 def _ids(found: Found) -> list[str]:
     return [problem.id for problem in found.sides.sampled.problems]
 
 
-def _best(best: Found, base: Evaluation, tuned: Evaluation) -> dict[str, object]:
-    ids = [problem.id for problem in base.problems]
+def _best(best: Found, found: Comparison) -> dict[str, object]:
+    ids = [problem.id for problem in found.base.sampled.problems]
     known = set(_ids(best))
     if not known.issuperset(ids):
         raise DataError(
@@ -73,12 +86,13 @@ def _best(best: Found, base: Evaluation, tuned: Evaluation) -> dict[str, object]
     sampled = best.sides.sampled.only(ids)
     return {
         "prompt": best.settings.get("prompt", "its best prompt"),
-        **measure(sampled, None, is_voted=best.is_voted),
-        "gain": describe_gain(sampled, tuned),
+        **measure(sampled, None, min(found.k, sampled.num_samples), is_voted=best.is_voted),
+        "gain": describe_gain(sampled, found.tuned.sampled),
     }
 
 
-def _prompt_row(figures: Mapping) -> dict[str, object]:
+def prompt_row(figures: Mapping) -> dict[str, object]:
+    """Give what the table of prompts holds of one."""
     row = {"sampled": figures["pass_at_1"], "sampled_ci95": figures["ci95"]["pass_at_1"], "n": figures["n"]}
     if "greedy" in figures:
         row |= {"greedy": figures["greedy"], "greedy_ci95": figures["ci95"]["greedy"]}

@@ -1,12 +1,14 @@
 """`razona eval`: a model by name, on problems by name, in a folder of its own."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from razona import tasks
-from razona.core.errors import ModelError
+from razona.core.errors import DataError, ModelError
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.data import tags_of
@@ -25,6 +27,8 @@ TASK_PROBLEMS = 512
 """Generated problems, where nobody says how many."""
 TASK_TOKENS, OTHER_TOKENS = 96, 1024
 """Limits of a completion, where nobody says one: for our generators' short solutions, and for anything else."""
+HASHED_BYTES = 64 * 2**20
+"""Weights up to this size are told apart by their content."""
 SCREENING_PROBLEMS = 200
 """On which the best prompt of a base is sought, one sample each."""
 
@@ -56,7 +60,13 @@ def load_wanted(asked: Asked, recipe: Recipe) -> Loaded:
         DataError: there is no such data set, or its rows are not problems.
     """
     if asked.data != TASKS:
-        return load_benchmark(replace(asked, section=recipe.data, kind=recipe.rewards.kind))
+        loaded = load_benchmark(replace(asked, section=recipe.data, kind=recipe.rewards.kind))
+        if asked.data == recipe.data.source and (asked.split or recipe.data.split) == recipe.data.split:
+            note = f"razona: {asked.data} is what the recipe {recipe.name} trains on: nothing of it is held out."
+            print(note, file=sys.stderr)
+        return loaded
+    if asked.folder is not None:
+        raise DataError(f"--data-folder {asked.folder}: --data {TASKS} makes its problems. Leave it out.")
     count = asked.num_problems or TASK_PROBLEMS
     problems = tasks.distinct_problems(
         "evaluation", count, seed=PROBLEM_SEED, families=list(recipe.data.families), levels=list(recipe.data.levels)
@@ -83,18 +93,48 @@ def load_model(name: str, recipe: Recipe) -> "Policy":
     base = adapter_base(Path(name))
     if base is not None:
         return load_tuned(section.model_copy(update={"name": base}), Path(name))
-    return load_policy(ModelSection.model_validate({**section.model_dump(), "name": name}))
+    return load_policy(_section_for(name, section))
+
+
+def _section_for(name: str, section: ModelSection) -> ModelSection:
+    """Give how to load a model of any name; a revision and trust in its code are said of the recipe's own alone."""
+    if name == section.name:
+        return section
+    return section.model_copy(update={"name": name, "revision": None, "trust_remote_code": False})
+
+
+def _form(model: str, recipe: Recipe) -> dict[str, object]:
+    """Give what decides an evaluation beside the request: other values are another evaluation."""
+    return {
+        "prompt": recipe.prompt.model_dump(mode="json"),
+        "verify": recipe.rewards.verify.model_dump(mode="json"),
+        "model": recipe.model.model_dump(mode="json", exclude={"name"}),
+        "weights": _weights_of(Path(model)),
+    }
+
+
+def _weights_of(folder: Path) -> dict[str, str]:
+    """Give what tells the weights in a folder from others: small files by content, large ones by size and time."""
+    adapter = RunDir(folder).adapter
+    places = [adapter] if adapter.is_dir() else [folder]
+    found = {}
+    for path in sorted(one for place in places if place.is_dir() for one in place.glob("*.safetensors")):
+        status = path.stat()
+        if status.st_size <= HASHED_BYTES:
+            found[path.name] = sha256(path.read_bytes()).hexdigest()
+        else:
+            found[path.name] = f"{status.st_size} bytes of {status.st_mtime_ns}"
+    return found
 
 
 @dataclass(slots=True)
 class Models:
     """Loads models by name, and holds the last one: it is measured under several prompts."""
 
-    recipe: Recipe
     _name: str = ""
     _policy: "Policy | None" = None
 
-    def load(self, name: str) -> "Policy":
+    def load(self, name: str, recipe: Recipe) -> "Policy":
         """Give a model; the one before is let go first.
 
         Raises:
@@ -102,7 +142,7 @@ class Models:
         """
         if self._policy is None or self._name != name:
             self._policy = None
-            self._policy, self._name = load_model(name, self.recipe), name
+            self._policy, self._name = load_model(name, recipe), name
         return self._policy
 
 
@@ -132,12 +172,13 @@ def evaluate_named(
         max_tokens=wanted.max_tokens or (TASK_TOKENS if loaded.source == TASKS else OTHER_TOKENS),
         batch_size=wanted.batch_size,
         seed=wanted.seed,
+        form=_form(model, wanted.recipe),
     )
     total = len(loaded.problems) * (wanted.samples + wanted.is_greedy_too)
-    source = models or Models(recipe=wanted.recipe)
+    source = models or Models()
     return evaluate_in(
         out,
-        lambda: source.load(model),
+        lambda: source.load(model, wanted.recipe),
         loaded.problems,
         lambda policy: prompt_writer(wanted.prompt, wanted.recipe.prompt, _asking(policy, loaded.problems)),
         Judge(tags=tags_of(wanted.recipe.prompt), kind=loaded.kind, verify=wanted.recipe.rewards.verify),
@@ -155,7 +196,7 @@ def screen_prompts(
         Name of the prompt -> figures, the training's own among them.
     """
     part = replace(loaded, problems=loaded.problems[:SCREENING_PROBLEMS])
-    names = other_prompts(_asking(models.load(model), loaded.problems), loaded.problems[0])
+    names = other_prompts(_asking(models.load(model, wanted.recipe), loaded.problems), loaded.problems[0])
     return {
         name: evaluate_named(model, replace(wanted, prompt=name, samples=1), part, out / name, stage, models)
         for name in (TRAINING_PROMPT, *names)

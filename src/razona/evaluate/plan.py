@@ -12,7 +12,6 @@ from razona.evaluate.evaluation import Evaluation, Sides
 from razona.evaluate.measure import measure
 from razona.evaluate.prompts import (
     NUM_EXAMPLES,
-    PROMPT_VARIANTS,
     TRAINING_PROMPT,
     Asking,
     WritePrompt,
@@ -52,14 +51,19 @@ class Plan:
         families = list(self.recipe.data.families)
         return tasks.distinct_problems(split, count, seed=PROBLEM_SEED, families=families, levels=list(levels))
 
-    def num_completions(self, *, with_prompts: bool) -> int:
-        """Give how many completions both sets of problems take at most, and with them the other prompts of the base."""
+    def num_completions(self) -> int:
+        """Give how many completions both sets of problems take."""
         section = self.recipe.evaluate
-        total = (section.num_problems + section.ood_num_problems) * (section.samples + 1)
-        if not with_prompts:
-            return total
-        part = min(section.best_prompt_problems, section.num_problems)
-        return total + len(PROMPT_VARIANTS) * part * 2 + section.num_problems * (section.samples + 1)
+        return (section.num_problems + section.ood_num_problems) * (section.samples + 1)
+
+    def num_prompt_completions(self, names: Sequence[str]) -> int:
+        """Give how many completions a look at these other prompts takes."""
+        section = self.recipe.evaluate
+        return 2 * len(names) * min(section.best_prompt_problems, section.num_problems)
+
+    def other_prompts(self, policy: "Policy", problems: Sequence[Problem]) -> list[str]:
+        """Give the names of the other prompts that this policy's tokenizer writes differently."""
+        return other_prompts(self._asking(policy), problems[0])
 
     def run(self, policy: "Policy", problems: Sequence[Problem], prompt: str = TRAINING_PROMPT) -> Sides:
         """Sample and decode greedily under a prompt, the training's own unless another is named."""
@@ -69,11 +73,13 @@ class Plan:
             greedy=self._evaluate(policy, problems, write, 1, 0.0),
         )
 
-    def run_prompts(self, policy: "Policy", problems: Sequence[Problem]) -> dict[str, dict[str, float]]:
-        """Measure a policy under every other prompt, one sample and greedy: what is the best it can do untrained?"""
+    def run_prompts(
+        self, policy: "Policy", problems: Sequence[Problem], names: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        """Measure a policy under other prompts, one sample and greedy: what is the best it can do untrained?"""
         chosen = list(problems)[: self.recipe.evaluate.best_prompt_problems]
         figures = {}
-        for name in other_prompts(self._asking(policy), chosen[0]):
+        for name in names:
             figures[name] = {}
             for how, temperature in (("sampled", self.recipe.evaluate.temperature), ("greedy", 0.0)):
                 evaluation = self._evaluate(policy, chosen, self._writer(policy, name), 1, temperature)
@@ -109,19 +115,19 @@ class Plan:
         )
 
 
-def best_prompt(training: Mapping[str, object], others: Mapping[str, Mapping[str, float]]) -> str:
-    """Give the prompt under which the base solved most in one sampled try.
+def best_prompt(training: Evaluation, others: Mapping[str, Mapping[str, float]]) -> str:
+    """Give the prompt under which the base solved most in one sampled try, on the part of the problems that all saw.
 
-    Sought on a part of the problems with one sample each: of several prompts the luckiest is a little overrated
-    there, so it is measured again, on all problems, before it is compared with anything.
+    Of several prompts the luckiest is a little overrated there, so it is measured again, on all problems, before it
+    is compared with anything.
 
     Args:
-        training: the base's figures under the training prompt, as `measure` gives them.
+        training: the base's samples under the training prompt, in the order that `run_prompts` was given.
         others: its figures under the others, as `run_prompts` gives them.
     """
     name = max(others, key=lambda one: others[one]["sampled"])
-    share = training["pass_at_1"]
-    assert isinstance(share, float)
+    part = training.correct_PK[: int(others[name]["n"])]
+    share = sum(row[0] for row in part) / len(part)
     return name if others[name]["sampled"] > share else TRAINING_PROMPT
 
 

@@ -8,7 +8,7 @@ from razona.core.errors import DataError
 from razona.core.files import read_jsonl
 from razona.core.rundir import RunDir
 from razona.evaluate.evaluation import Sides, sides_of_rows
-from razona.evaluate.stored import CODE, EvaluationDir, read_sides
+from razona.evaluate.stored import VOTED, EvaluationDir, read_sides
 
 BASE, TUNED, BEST = "base", "tuned", "base_best"
 """Names of a run's evaluations: the base, what was trained, and the base under its best prompt."""
@@ -26,7 +26,7 @@ class Found:
     @property
     def is_voted(self) -> bool:
         """Say whether maj@k has a meaning for its problems."""
-        return self.settings.get("kind") != CODE
+        return self.settings.get("kind", VOTED) == VOTED
 
 
 def find_stored(name: str, which: str = TUNED) -> Found | None:
@@ -45,6 +45,8 @@ def find_stored(name: str, which: str = TUNED) -> Found | None:
             raise DataError(
                 f"{name}: there is no such file. Give completions that `razona eval` or `razona demo` stored."
             )
+        if path == EvaluationDir(root=path.parent).completions and EvaluationDir(root=path.parent).settings.exists():
+            return find_stored(str(path.parent))  # which knows whether it is finished
         return Found(name=path.stem, sides=sides_of_rows(_rows(path), name), settings={})
     place = EvaluationDir(root=path)
     if place.settings.exists():

@@ -8,6 +8,8 @@ from scipy import special, stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
+FEW_PROBLEMS = 10
+"""Below it a bootstrap that draws problems has too few of them to draw from."""
 POWER = 0.8
 """Chance that a test finds a gain of the size that `smallest_gain` gives."""
 
@@ -73,6 +75,26 @@ def mean_share_with_interval(shares_P: Sequence[float]) -> Estimate:
     if set(shares_P) in ({0.0}, {1.0}):
         return share_with_interval(round(sum(shares_P)), len(shares_P))
     return mean_with_interval(shares_P)
+
+
+def difference_with_interval(differences_P: Sequence[float], *, seed: int = 0) -> Estimate:
+    """Give the mean of paired differences over problems with its interval, which is honest about few problems.
+
+    The bootstrap of `mean_with_interval`, but below 10 problems Student's t. Where all differences are equal and not 0
+    neither knows a spread: the interval then holds 0, unless a sign test would call that many problems decisive.
+
+    >>> difference_with_interval([1.0, 1.0]).low
+    -1.0
+    """
+    values = [float(value) for value in differences_P]
+    mean, count = sum(values) / len(values), len(values)
+    if len(set(values)) == 1:
+        is_decisive = mean == 0 or 2 * 0.5**count < 1 - CONFIDENCE
+        return Estimate(value=mean, low=mean if is_decisive else -1.0, high=mean if is_decisive else 1.0)
+    if count >= FEW_PROBLEMS:
+        return mean_with_interval(values, seed=seed)
+    low, high = stats.t.interval(CONFIDENCE, count - 1, loc=mean, scale=stats.sem(values))
+    return Estimate(value=mean, low=float(low), high=float(high))
 
 
 def mcnemar_p_value(num_won: int, num_lost: int) -> float:

@@ -7,7 +7,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,8 +27,8 @@ from razona.evaluate.sampling import Judge
 if TYPE_CHECKING:
     from razona.models.load import Policy
 
-CODE = "code"
-"""Programs do not vote: two that differ in every line may do the same."""
+VOTED = "math"
+"""The kind whose answers vote: two programs, or two spellings of a puzzle's solution, may mean the same."""
 BATCHES_PER_CHUNK = 4
 """Engine batches of a chunk: fewer lose less to a crash, more leave fewer slots empty at the end of a chunk."""
 
@@ -79,6 +79,9 @@ class Request:
     batch_size: int
     """Completions sampled at a time."""
     seed: int
+    form: Mapping[str, object]
+    """What else decides the completions and verdicts: the prompt's form, the verifier's leniency, how the model is
+    loaded, and what tells its weights from others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +155,13 @@ def read_sides(folder: Path) -> Sides:
 
 
 def _settings(request: Request, problems: Sequence[Problem]) -> dict[str, object]:
-    told = [[one.id, one.question, one.target] for one in problems]
-    digest = sha256(json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+    told = [[one.id, one.question, one.target, one.steps, dict(one.extra)] for one in problems]
+    digest = sha256(json.dumps(told, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")).hexdigest()
     return {**asdict(request), "problems": len(problems), "problems_sha256": digest}
 
 
 def _check_settings(place: EvaluationDir, request: Request, problems: Sequence[Problem]) -> None:
-    wanted = _settings(request, problems)
+    wanted = json.loads(json.dumps(_settings(request, problems)))  # as it is read back
     if place.settings.exists():
         found = json.loads(place.settings.read_text(encoding="utf-8"))
         other = [
@@ -246,7 +249,7 @@ def _write_figures(
     sides = sides_of_rows(read_jsonl(place.completions), str(place.completions))
     figures = {
         **_settings(request, problems),
-        **measure(sides.sampled, sides.greedy, is_voted=request.kind != CODE),
+        **measure(sides.sampled, sides.greedy, is_voted=request.kind == VOTED),
         "seconds": round(seconds, 1),
         "completions_per_second": round(sampled / seconds, 1) if sampled and seconds else None,
         "sampled_in_last_session": sampled,

@@ -93,27 +93,24 @@ def describe(summary: Mapping[str, dict], base: str, tuned: str) -> str:
 
 
 def _difference(summary: Mapping[str, dict], base: str, tuned: str) -> str:
+    """Tell the difference of pass@1, against the base's best prompt first where that was sought."""
     one, two, found = summary["base"], summary["tuned"], summary["gain"]
+    best = summary.get("base_best")
+    before = f"{base} {one['pass_at_1']:.1%}"
+    if best is not None and best["prompt"] != TRAINING_PROMPT:
+        before = (
+            f"{base} {best['pass_at_1']:.1%} under the prompt that suits it best ({best['prompt']}; "
+            f"{one['pass_at_1']:.1%} under the training's own)"
+        )
+        found = best["gain"]
     low, high = found["ci95"]
     points = f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} points)"
-    shares = f"{tuned} is right {two['pass_at_1']:.1%} of the time in one try and {base} {one['pass_at_1']:.1%}"
+    shares = f"{tuned} is right {two['pass_at_1']:.1%} of the time in one try and {before}"
     if low <= 0 <= high:
-        words = (
+        return (
             f"On these {one['n']} problems the two are {NOT_DISTINGUISHABLE}: {shares} {points}.{_power_words(found)}"
         )
-    else:
-        words = f"On {one['n']} problems {shares}: {100 * found['pass_at_1']:+.1f} points {points}."
-    best = summary.get("base_best")
-    if best is None:
-        return words
-    against = best["gain"]
-    is_clear = not against["ci95"][0] <= 0 <= against["ci95"][1]
-    told = f"{100 * against['pass_at_1']:+.1f} points" if is_clear else NOT_DISTINGUISHABLE
-    return (
-        f"{words} Under the prompt that suits it best ({best['prompt']}), {base} is right {best['pass_at_1']:.1%} of "
-        f"the time; against that the difference is {told} ({100 * against['ci95'][0]:+.1f} to "
-        f"{100 * against['ci95'][1]:+.1f})."
-    )
+    return f"On {one['n']} problems {shares}: {100 * found['pass_at_1']:+.1f} points {points}."
 
 
 def _tries(summary: Mapping[str, dict], base: str, tuned: str) -> str:

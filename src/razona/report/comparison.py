@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from razona.core.errors import RunFolderError
 from razona.core.files import write_json, write_text
 from razona.report.charts import Spec
 from razona.report.page import page_parts, render_page
@@ -20,6 +21,8 @@ PICTURE_COLOURS = {
     "var(--ink)": "#23211d",
 }
 """Colour of the page -> of a picture, which has no style sheet."""
+NOT_OURS = ("recipe.yaml", "metrics.jsonl", "settings.json")
+"""Files that no comparison's folder holds."""
 PANEL_WIDTH, PANEL_HEIGHT = 320, 210  # CSS pixels
 ROOT_KEYS = ("config", "autosize", "$schema", "datasets", "background")
 """Of a figure's spec: what a panel of a larger one must not have."""
@@ -31,7 +34,16 @@ def write_comparison_page(folder: Path, summary: dict[str, object], changes: Seq
 
     Args:
         summary: as `razona.evaluate.contest.summarise` gives it, like `changes`.
+
+    Raises:
+        RunFolderError: the folder is a run's or an evaluation's.
     """
+    taken = next((name for name in NOT_OURS if (folder / name).exists()), None)
+    if taken:
+        raise RunFolderError(
+            f"--out {folder} holds {taken}: it is the folder of a run or of an evaluation, whose page and figures "
+            "would be lost. Give another folder."
+        )
     write_json(folder / "summary.json", summary)
     names = (text(summary, "names", "base"), text(summary, "names", "tuned"))
     record = RunRecord(
@@ -88,4 +100,6 @@ def picture_legend(summary: dict[str, object]) -> str:
     """Say whose colour is which."""
     told = f"grey: {text(summary, 'names', 'base')} \u00b7 blue: {text(summary, 'names', 'tuned')}"
     prompt = text(summary, "base_best", "prompt")
-    return f"{told} \u00b7 amber: {text(summary, 'names', 'base')}, {prompt} prompt" if prompt else told
+    if prompt in ("", "training"):
+        return told
+    return f"{told} \u00b7 amber: {text(summary, 'names', 'base')}, {prompt} prompt"

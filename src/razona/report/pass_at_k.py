@@ -55,9 +55,9 @@ def draw_pass_at_k(summary: dict[str, object]) -> Figure | None:
     ]
     if not curves:
         return None
-    last = int(str(curves[0].points[-1]["k"]))
     told = [
-        f"{curve.label}: {format_share(_value(curve, 0))} at k = 1, {format_share(_value(curve, -1))} at k = {last}."
+        f"{curve.label}: {format_share(_value(curve, 0))} at k = 1, {format_share(_value(curve, -1))} at k = "
+        f"{curve.points[-1]['k']}."
         for curve in curves
     ]
     caption = (

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from razona.core.errors import DataError
 from razona.core.rundir import RunDir
 from razona.report.browser import clip
 from razona.report.reading import number, read_rows, text
@@ -35,11 +36,10 @@ def choose_problems(changes: Sequence[dict[str, object]]) -> Problems:
     """
     of_kind = {kind: [row for row in changes if row["change"] == kind] for kind in CHANGES}
     of_kind["won"].reverse()  # the largest first, as the losses are
-    left, shown = MAX_PROBLEMS, []
-    for place, kind in enumerate(CHANGES):
-        taken = of_kind[kind][: max(left // (len(CHANGES) - place), MAX_PROBLEMS // 3)][:left]
-        shown += taken
-        left -= len(taken)
+    room = {kind: min(len(found), MAX_PROBLEMS // len(CHANGES)) for kind, found in of_kind.items()}
+    for kind, found in of_kind.items():  # what one leaves goes to the losses first
+        room[kind] += min(len(found) - room[kind], MAX_PROBLEMS - sum(room.values()))
+    shown = [row for kind in CHANGES for row in of_kind[kind][: room[kind]]]
     return Problems(
         rows=[describe_problem(row) for row in shown], counts={kind: len(found) for kind, found in of_kind.items()}
     )
@@ -66,12 +66,17 @@ def describe_problem(row: dict[str, object]) -> dict[str, object]:
 
 
 def read_problems(run: RunDir) -> Problems | None:
-    """Give the problems of a run's own comparison; None where it has not measured base and tuned."""
+    """Give the problems of a run's own comparison; None where it has not measured base and tuned, or not on the
+    same problems.
+    """
     from razona.evaluate.compare import changes, pair
     from razona.evaluate.evaluation import sides_of_rows
 
     paths = [run.evaluation_completions(name) for name in ("base", "tuned")]
     if not all(path.exists() for path in paths):
         return None
-    base, tuned = (sides_of_rows(read_rows(path), str(path)) for path in paths)
-    return choose_problems(changes(pair(base, tuned, base_name="base", tuned_name="tuned")))
+    try:
+        base, tuned = (sides_of_rows(read_rows(path), str(path)) for path in paths)
+        return choose_problems(changes(pair(base, tuned, base_name="base", tuned_name="tuned")))
+    except DataError:  # rows of another version, or problems of another: `razona compare` says which
+        return None

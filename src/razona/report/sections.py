@@ -38,9 +38,10 @@ def render_compared(record: RunRecord) -> str:
     summary = record.summary
     minutes = number(summary, "seconds", "total")
     trained = number(summary, "seconds", "train")
+    best = best_prompt_card(summary)
     cards = [
-        compared_card("pass@1", summary, "pass_at_1", "is-lead"),
-        best_prompt_card(summary),
+        best,
+        compared_card("pass@1", summary, "pass_at_1", "" if best else "is-lead"),
         compared_card("greedy", summary, "greedy"),
         compared_card("out of distribution, pass@1", entries(summary, "ood"), "pass_at_1"),
     ]
@@ -62,7 +63,7 @@ def best_prompt_card(summary: dict[str, object]) -> str:
     low, high = (100 * (number(one) or 0.0) for one in low_high)
     told = f"{text(summary, 'base_best', 'prompt')} prompt, base {format_share(middle_of(summary))}"
     note = f"{low:+.1f} to {high:+.1f} points, 95\u202f% interval; {told}"
-    return card("gain over the base\u2019s best prompt", f"{100 * gain:+.0f}\u202fpoints", note)
+    return card("gain over the base\u2019s best prompt", f"<span>{100 * gain:+.0f}\u202fpoints</span>", note, "is-lead")
 
 
 def middle_of(summary: dict[str, object]) -> float:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Self
 
-from razona.core.errors import RecipeError, RunFolderError
+from razona.core.errors import RazonaError, RecipeError
 from razona.core.files import write_text
 from razona.core.rundir import RunDir
 from razona.report.page import read_parts, render_page
@@ -116,7 +116,7 @@ def follow(
         try:
             server.refresh()
             said = ""
-        except RunFolderError as error:
+        except (RazonaError, OSError) as error:
             if str(error) != said:
                 said = str(error)
                 say(f"The page stays as it was: {said}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from razona.evaluate import Estimate, mean_with_interval
+from razona.evaluate import Estimate, difference_with_interval, mean_with_interval
 from razona.recipe import GuardSection
 
 
@@ -52,7 +52,7 @@ class Measured:
         if self.samples != other.samples:
             raise ValueError(f"samples = {self.samples} and {other.samples}: only equal ones can be paired")
         pairs = zip(other.right_P, self.right_P, strict=True)
-        return mean_with_interval([(theirs - ours) / self.samples for theirs, ours in pairs])
+        return difference_with_interval([(theirs - ours) / self.samples for theirs, ours in pairs])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

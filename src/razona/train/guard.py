@@ -176,7 +176,9 @@ class Guard(TrainerCallback):
         best = self.standing.best
         if best is None or (decision.action is not Action.STOPPED and not decision.is_collapse):
             return
-        if decision.action is Action.ROLLED_BACK:
+        if decision.action is Action.ROLLED_BACK and measured.step >= self.recipe.train.steps:
+            done = f"That was the last step: the run ends with the weights of step {best.step}"
+        elif decision.action is Action.ROLLED_BACK:
             done = (
                 f"Training goes on from the weights of step {best.step} with a new optimizer state and {SLOWER:g} "
                 "times the learning rate. If it comes again: lower train.learning_rate, or set train.kl_weight"
