@@ -44,11 +44,19 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Count duplicates, contradictions, unreadable targets, and overlap with evaluation sets."""
-    from razona.data.benchmarks import Asked, read_in_order
+    from razona.core.errors import DataError
+    from razona.data.benchmarks import BENCHMARKS, Asked, read_in_order
     from razona.data.inspect import inspect_problems
 
-    loaded = read_in_order(Asked(data=source, folder=folder, kind=kind))
-    held_out = {name: read_in_order(Asked(data=name, folder=folder)).problems for name in against or []}
+    names = [source, *(against or [])]
+    if folder is not None and not any(name in BENCHMARKS for name in names):
+        raise DataError(f"--data-folder {folder}: neither DATA nor an --against names a benchmark. Leave it out.")
+
+    def asked(name: str) -> Asked:
+        return Asked(data=name, folder=folder if name in BENCHMARKS else None, kind=kind)
+
+    loaded = read_in_order(asked(source))
+    held_out = {name: read_in_order(asked(name)).problems for name in against or []}
     found = inspect_problems(loaded.problems, loaded.source, held_out, is_math=loaded.kind == "math")
     if as_json:
         print(json.dumps(found.as_row(), indent=2, ensure_ascii=False))
