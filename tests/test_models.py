@@ -1,11 +1,14 @@
 """Loading: the embedded model, folders, and what is told when it cannot be."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from razona.core.errors import ModelError
+from razona.core.errors import ModelError, RecipeError
+from razona.core.nouns import Problem
+from razona.data import PromptWriter
 from razona.models.load import embedded_folder, load_policy, load_tokenizer, load_tuned
 from razona.recipe import ModelSection, load
 from razona.train import train
@@ -69,3 +72,32 @@ def test_a_trained_adapter_loads_upon_its_base_and_changes_it(tmp_path: Path):
     with torch.no_grad():
         difference = (base.model(**ids).logits - tuned.model(**ids).logits).abs().max()
     assert difference > 1e-3
+
+
+def model_without_template(folder: Path) -> ModelSection:
+    shutil.copytree(embedded_folder(), folder, ignore=shutil.ignore_patterns("chat_template.jinja"))
+    return ModelSection(name=str(folder))
+
+
+def test_a_tokenizer_without_a_chat_template_gets_the_plain_one_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    section = model_without_template(tmp_path / "bare")
+    tokenizer = load_tokenizer(section)
+    told = capsys.readouterr().err
+    assert f"the tokenizer of {section.name} has no chat template" in told and "prompt.chat_template" in told
+    prompt = load("demo").prompt
+    written = PromptWriter(section=prompt, tokenizer=tokenizer).write(Problem(id="p", question="2 + 2?", target="4"))
+    assert written == f"{prompt.system_text()}\n2 + 2?\n{prompt.working_open}"
+    load_tokenizer(ModelSection())
+    assert capsys.readouterr().err == ""  # the embedded one has its own
+
+
+def test_a_recipes_chat_template_writes_the_messages(tmp_path: Path):
+    tokenizer = load_tokenizer(model_without_template(tmp_path / "bare"))
+    template = "{% for one in messages %}[{{ one['role'] }}] {{ one['content'] }}\n{% endfor %}"
+    prompt = load("demo", ["prompt.system=null", f"prompt.chat_template={json.dumps(template)}"]).prompt
+    written = PromptWriter(section=prompt, tokenizer=tokenizer).write(Problem(id="p", question="2 + 2?", target="4"))
+    assert written == f"[user] 2 + 2?\n{prompt.working_open}"
+    with pytest.raises(RecipeError, match=r"prompt\.chat_template is no Jinja template: line 1"):
+        load("demo", ["prompt.chat_template='{% for x in %}'"])
