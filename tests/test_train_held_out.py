@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from razona.core.rundir import RunDir
 from razona.data import load_problems
 from razona.evaluate.plan import Plan
 from razona.models.load import load_policy
-from razona.recipe import ModelSection, Recipe, load
-from razona.train.dataset import prepare_data
+from razona.recipe import DataSection, ModelSection, Recipe, load
+from razona.train.dataset import longest_allowed, prepare_data
 from razona.train.held_out import generated_slice, hold_out
 
 
@@ -87,6 +88,33 @@ def test_max_problems_counts_what_is_trained_on(tmp_path: Path):
     recipe = file_recipe(tmp_path, of_file(60), "data.max_problems=20")
     data = prepare_data(recipe, load_policy(ModelSection()), RunDir(tmp_path / "run"))
     assert len(set(data.dataset["question"][:])) == 20 and len(data.held_out) == 10
+    seeds = {"train": recipe.train.model_copy(update={"seed": 9})}
+    other = prepare_data(recipe.model_copy(update=seeds), load_policy(ModelSection()), RunDir(tmp_path / "other"))
+    assert other.held_out == data.held_out  # the seed cuts what is trained on, and chooses nothing else
+    assert set(other.dataset["question"][:]) != set(data.dataset["question"][:])
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "expected"),
+    [(0.0, None, None), (0.0, 7, 7), (0.1, None, 9), (0.25, None, 8), (0.1, 4, 4), (0.5, None, 5), (0.99, None, 1)],
+)
+def test_the_longest_share_of_the_prompts_is_left_out(share: float, limit: int | None, expected: int | None):
+    section = DataSection(drop_longest=share, max_prompt_tokens=limit)
+    assert longest_allowed([10, 1, 9, 2, 8, 3, 7, 4, 6, 5], section) == expected
+
+
+def test_of_equal_prompts_none_is_left_out_by_chance():
+    assert longest_allowed([5, 5, 5, 9], DataSection(drop_longest=0.5)) == 5
+
+
+def test_what_is_left_out_as_too_long_is_counted(tmp_path: Path):
+    long = [replace(problem, question=problem.question + " again" * 60) for problem in of_file(6)]
+    recipe = file_recipe(tmp_path, [*of_file(60), *long], "data.drop_longest=0.1", "guard.every=0")
+    run = RunDir(tmp_path / "run")
+    data = prepare_data(recipe, load_policy(ModelSection()), run)
+    manifest = json.loads(run.manifest.read_text())
+    assert manifest["left_out_as_too_long"] == 6 and not any("again again" in one for one in data.dataset["question"])
+    assert manifest["longest_prompt_allowed"] < manifest["prompt_tokens"]["max"]
 
 
 def test_a_file_that_the_guard_would_halve_is_refused(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The problems of a run: those that it trains on, in their order, and those that its guard measures on."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +17,7 @@ from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems
 from razona.data.source import TASKS
 from razona.models.load import Policy
-from razona.recipe import Recipe
+from razona.recipe import DataSection, Recipe
 from razona.train.held_out import generated_slice, hold_out
 
 
@@ -38,6 +39,8 @@ class _Loaded:
     """All of it."""
     lengths: Sequence[int]
     """Of their prompts, in tokens."""
+    longest_allowed: int | None
+    """Tokens of a prompt; None: any number."""
     too_long: int
     rows: Sequence[dict[str, str]]
     """Those to train on, as the data set holds them."""
@@ -76,6 +79,7 @@ def prepare_data(recipe: Recipe, policy: Policy, run: RunDir) -> RunData:
         "source": recipe.data.source,
         "problems": len(loaded.problems),
         "left_out_as_too_long": loaded.too_long,
+        "longest_prompt_allowed": loaded.longest_allowed,
         "held_out_for_guard": len(loaded.held_out),
         "left_out_as_twins_of_held_out": loaded.twins,
         "to_sample_from": min(most, len(rows)),
@@ -92,13 +96,15 @@ def _load(recipe: Recipe, writer: PromptWriter, *, count: int, at_least: int) ->
 
     What is generated is held out by its split; of a file or hub data set `guard.num_problems` are taken away.
     """
-    section, guard, limit = recipe.data, recipe.guard, recipe.data.max_prompt_tokens
+    section, guard = recipe.data, recipe.guard
     is_generated = section.source == TASKS
-    if guard.every and not is_generated and section.max_problems is not None:  # these are problems to train on
-        section = section.model_copy(update={"max_problems": section.max_problems + guard.num_problems})
+    most = section.max_problems
+    if guard.every and not is_generated:  # what is held out must not depend on the seed that cuts the rest
+        section = section.model_copy(update={"max_problems": None})
     problems = load_problems(section, count=count, at_least=at_least, seed=recipe.train.seed)
     prompts = [writer.write(problem) for problem in problems]
     lengths = writer.count_tokens(prompts)
+    limit = longest_allowed(lengths, section)
     short = [
         (problem, prompt)
         for problem, prompt, length in zip(problems, prompts, lengths, strict=True)
@@ -111,14 +117,28 @@ def _load(recipe: Recipe, writer: PromptWriter, *, count: int, at_least: int) ->
         held_out = hold_out([problem for problem, _ in short], guard.num_problems)
         asked = {problem.question for problem in held_out}
     rows = [_row(problem, prompt) for problem, prompt in short if problem.question not in asked]
+    twins = 0 if is_generated else len(short) - len(rows) - len(held_out)
     return _Loaded(
         problems=problems,
         lengths=lengths,
+        longest_allowed=limit,
         too_long=len(problems) - len(short),
-        rows=rows,
+        rows=rows[:most],
         held_out=held_out,
-        twins=0 if is_generated else len(short) - len(rows) - len(held_out),
+        twins=twins,
     )
+
+
+def longest_allowed(lengths: Sequence[int], section: DataSection) -> int | None:
+    """Give the most tokens that a prompt may have, so that the longest share of `data.drop_longest` is left out.
+
+    Prompts as long as the longest that stays, stay: of equal lengths none is dropped by chance.
+    """
+    if not section.drop_longest or not lengths:
+        return section.max_prompt_tokens
+    kept = max(1, math.ceil((1 - section.drop_longest) * len(lengths)))
+    quantile = sorted(lengths)[kept - 1]
+    return quantile if section.max_prompt_tokens is None else min(quantile, section.max_prompt_tokens)
 
 
 def _short_enough(generated: Sequence[Problem], writer: PromptWriter, limit: int | None) -> list[Problem]:
@@ -144,9 +164,13 @@ def _check_enough(recipe: Recipe, loaded: _Loaded, groups_per_step: int) -> None
         return
     reasons, ways = [], ["lower train.completions_per_step"] if len(loaded.rows) < groups_per_step else []
     if loaded.too_long:
-        limit = recipe.data.max_prompt_tokens
-        reasons.append(f"{loaded.too_long} had prompts of more than data.max_prompt_tokens = {limit}")
-        ways.insert(0, "raise data.max_prompt_tokens")
+        limits = [f"data.max_prompt_tokens = {recipe.data.max_prompt_tokens}"]
+        if recipe.data.drop_longest:
+            limits.append(f"data.drop_longest = {recipe.data.drop_longest:g}")
+        reasons.append(
+            f"{loaded.too_long} had prompts of more than {loaded.longest_allowed} tokens ({', '.join(limits)})"
+        )
+        ways.insert(0, "raise data.max_prompt_tokens or lower data.drop_longest")
     if taken:
         reasons.append(f"{taken} are held out for guard.num_problems = {recipe.guard.num_problems}, with their twins")
         ways.insert(0, "lower guard.num_problems, or set guard.every: 0")
