@@ -242,3 +242,15 @@ def test_options_that_would_change_nothing_are_refused(tmp_path: Path):
     done = subprocess.run([*asked, "--out", str(run)], capture_output=True, text=True)
     assert done.returncode == 2 and "holds recipe.yaml" in done.stderr
     assert not (run / "summary.json").exists()
+
+
+def test_problems_that_chose_a_runs_weights_are_not_measured_on():
+    from razona.evaluate.held_out import generated_slice
+    from razona.evaluate.named import load_wanted
+    from razona.evaluate.plan import Plan
+
+    recipe = load("demo")
+    chosen = {(problem.family, problem.extra["key"]) for problem in generated_slice(recipe)}
+    many = load_wanted(Asked(data="tasks", num_problems=900), recipe).problems
+    assert not chosen & {(problem.family, problem.extra["key"]) for problem in many}
+    assert many[:512] == Plan(recipe=recipe).held_out()  # so that figures can be compared with the demo's

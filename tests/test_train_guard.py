@@ -14,6 +14,7 @@ from test_train_processes import launch
 from razona.core.errors import MachineError, RunFolderError
 from razona.core.files import append_jsonl, read_jsonl, write_json
 from razona.core.rundir import RunDir
+from razona.evaluate.held_out import generated_slice
 from razona.evaluate.plan import Plan
 from razona.models.load import load_tuned
 from razona.recipe import GuardSection, load
@@ -22,7 +23,6 @@ from razona.train.best import NOTE, keep_with_checkpoint, restore_best
 from razona.train.decisions import Action, Measured, Standing
 from razona.train.guard import Guard, start_anew
 from razona.train.health import Finding
-from razona.train.held_out import generated_slice
 from razona.train.monitor import Monitor
 
 BEST, KEPT, ROLLED_BACK, STOPPED = Action.BEST, Action.KEPT, Action.ROLLED_BACK, Action.STOPPED

@@ -13,11 +13,11 @@ from razona.core.errors import DataError, RecipeError
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.data import load_problems
+from razona.evaluate.held_out import generated_slice, hold_out
 from razona.evaluate.plan import Plan
 from razona.models.load import load_policy
 from razona.recipe import DataSection, ModelSection, Recipe, load
 from razona.train.dataset import longest_allowed, prepare_data
-from razona.train.held_out import generated_slice, hold_out
 
 
 def structures(problems: Sequence[Problem]) -> set[tuple[str, object]]:

@@ -14,6 +14,7 @@ from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.data.benchmarks import Asked, Loaded, load_benchmark
 from razona.data.source import TASKS
+from razona.evaluate.held_out import generated_slice
 from razona.evaluate.plan import PROBLEM_SEED
 from razona.evaluate.prompts import NUM_EXAMPLES, TRAINING_PROMPT, Asking, other_prompts, prompt_writer
 from razona.evaluate.sampling import Judge
@@ -54,7 +55,7 @@ class Wanted:
 
 
 def load_wanted(asked: Asked, recipe: Recipe) -> Loaded:
-    """Load the problems: generated ones that training never sees, or a data set's.
+    """Load the problems: generated ones that training never sees and that chose no weights, or a data set's.
 
     Raises:
         DataError: there is no such data set, or its rows are not problems.
@@ -67,9 +68,13 @@ def load_wanted(asked: Asked, recipe: Recipe) -> Loaded:
         return loaded
     if asked.folder is not None:
         raise DataError(f"--data-folder {asked.folder}: --data {TASKS} makes its problems. Leave it out.")
-    count = asked.num_problems or TASK_PROBLEMS
     problems = tasks.distinct_problems(
-        "evaluation", count, seed=PROBLEM_SEED, families=list(recipe.data.families), levels=list(recipe.data.levels)
+        "evaluation",
+        asked.num_problems or TASK_PROBLEMS,
+        seed=PROBLEM_SEED,
+        families=list(recipe.data.families),
+        levels=list(recipe.data.levels),
+        without=generated_slice(recipe) if recipe.guard.every and recipe.data.source == TASKS else (),
     )
     return Loaded(problems=problems, kind="math", source=TASKS)
 

@@ -16,9 +16,9 @@ from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems
 from razona.data.source import TASKS
+from razona.evaluate.held_out import generated_slice, hold_out
 from razona.models.load import Policy
 from razona.recipe import DataSection, Recipe
-from razona.train.held_out import generated_slice, hold_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,13 +17,13 @@ from razona.core.launch import num_processes, process_index
 from razona.core.nouns import Problem
 from razona.data import PromptWriter
 from razona.evaluate import evaluate, judge_of
+from razona.evaluate.held_out import GUARD_SEED
 from razona.models.load import Policy
 from razona.recipe import Recipe
 from razona.rollout import Sampling
 from razona.train.best import keep_with_checkpoint, save_best
 from razona.train.decisions import Action, Decision, Measured, Standing
 from razona.train.health import Finding
-from razona.train.held_out import GUARD_SEED
 from razona.train.monitor import Monitor
 from razona.train.processes import gather_values, in_main_process, stop_together
 
