@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from itertools import combinations
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from razona.models.load import embedded_folder
 from razona.report.comparison import comparison_spec
 
 REAL_RUN = Path(__file__).parents[1] / "runs" / "demo"
@@ -187,3 +189,22 @@ def test_a_run_without_evaluations_is_refused(tmp_path: Path):
     done = razona("compare", str(tmp_path))
     assert done.returncode == 2
     assert "expected the folder of a run that has measured base and tuned" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_models_are_measured_and_one_with_its_copy_is_not_distinguishable(tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(embedded_folder(), copy)
+    asked = ("--problems", "12", "--samples", "2", "--out", str(tmp_path / "out"), "--json")
+    done = razona("compare", "embedded", str(copy), *asked)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["names"] == {"base": "embedded", "tuned": "copy"}
+    assert summary["gain"]["ci95"] == [0.0, 0.0] and summary["greedy_won"] == summary["greedy_lost"] == 0
+    assert set(summary["base_prompts"]) == {"training", "bare", "question-answer", "working", "few-shot"}
+    assert summary["base_best"]["prompt"] in summary["base_prompts"]
+    assert "In 2 tries they are not distinguishable" in summary["paragraph"]
+    measured = sorted(path.parent.name for path in (tmp_path / "out").rglob("evaluation.json"))
+    assert measured == sorted(["base", "base-best-prompt", "tuned", *summary["base_prompts"]])
+    again = razona("compare", "embedded", str(copy), *asked)
+    assert json.loads(again.stdout) == summary  # everything was there: nothing is sampled anew
