@@ -112,7 +112,7 @@ def compare_command(
     if contest is None:
         assert tuned is not None
 
-        def wanted(model: str) -> Wanted:
+        def wanted(model: str) -> "Wanted":
             from razona.evaluate.named import Wanted
 
             return Wanted(

@@ -47,10 +47,9 @@ def render_compared(record: RunRecord) -> str:
     ]
     steps = number(summary, "steps") or len(record.steps)
     if steps:
-        cards.append(card("steps", format_number(steps), "of the optimizer"))
-    if minutes is not None:
-        note = "" if trained is None else f"{format_minutes(trained)} of it training"
-        cards.append(card("minutes", format_minutes(minutes), note))
+        told = "" if minutes is None else f"{format_minutes(minutes)} minutes"
+        told += "" if minutes is None or trained is None else f", {format_minutes(trained)} of them training"
+        cards.append(card("steps", format_number(steps), told or "of the optimizer"))
     return "".join(cards)
 
 
