@@ -204,6 +204,7 @@ def test_two_models_are_measured_and_one_with_its_copy_is_not_distinguishable(tm
     assert set(summary["base_prompts"]) == {"training", "bare", "question-answer", "working", "few-shot"}
     assert summary["base_best"]["prompt"] in summary["base_prompts"]
     assert "In 2 tries they are not distinguishable" in summary["paragraph"]
+    assert summary["different_settings"] == [] and "not measured alike" not in summary["paragraph"]
     measured = sorted(path.parent.name for path in (tmp_path / "out").rglob("evaluation.json"))
     assert measured == sorted(["base", "base-best-prompt", "tuned", *summary["base_prompts"]])
     again = razona("compare", "embedded", str(copy), *asked)

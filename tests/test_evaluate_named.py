@@ -136,7 +136,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path):
 
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     request = Request(
-        model="m", data="d", kind="math", prompt="training", samples=1, temperature=1.0, is_greedy_too=False, form={},
+        model="m", data="d", kind="math", prompt="training", samples=1, temperature=1.0, is_greedy_too=False,
+        form={}, source={},
         max_tokens=8, batch_size=8, seed=0,
     )  # fmt: skip
     problem = Problem(id="a", question="q", target="1")
@@ -169,18 +170,16 @@ def test_the_demos_recipe_and_a_runs_own_are_found(tmp_path: Path):
 
 
 def test_other_weights_or_another_prompt_are_another_evaluation(tmp_path: Path):
-    from razona.evaluate.named import _form
+    from razona.evaluate.named import _form, _source
 
-    folder = tmp_path / "adapter"
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"one")
+    (tmp_path / "model.safetensors").write_bytes(b"one")
     recipe = load("demo")
-    before = _form(str(folder), recipe)
-    (folder / "model.safetensors").write_bytes(b"two")
-    assert _form(str(folder), recipe)["weights"] != before["weights"]
+    before = _source(str(tmp_path), recipe.model)
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    assert _source(str(tmp_path), recipe.model)["weights"] != before["weights"]
+    assert _source("embedded", recipe.model)["weights"]
     other = load("demo", ["prompt.system=null", "rewards.verify.percent=lenient"])
-    assert _form(str(folder), other)["prompt"] != before["prompt"]
-    assert _form(str(folder), other)["verify"] != before["verify"]
+    assert _form(other)["prompt"] != _form(recipe)["prompt"] and _form(other)["verify"] != _form(recipe)["verify"]
 
 
 def test_what_a_recipe_trains_on_is_said_to_be_no_held_out_data(tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import razona
 from razona import tasks
 from razona.core.errors import DataError, ModelError
 from razona.core.nouns import Problem
@@ -28,6 +29,8 @@ TASK_PROBLEMS = 512
 """Generated problems, where nobody says how many."""
 TASK_TOKENS, OTHER_TOKENS = 96, 1024
 """Limits of a completion, where nobody says one: for our generators' short solutions, and for anything else."""
+EMBEDDED = "embedded"
+"""Name of the model that ships with Razona."""
 HASHED_BYTES = 64 * 2**20
 """Weights up to this size are told apart by their content."""
 SCREENING_PROBLEMS = 200
@@ -108,14 +111,18 @@ def _section_for(name: str, section: ModelSection) -> ModelSection:
     return section.model_copy(update={"name": name, "revision": None, "trust_remote_code": False})
 
 
-def _form(model: str, recipe: Recipe) -> dict[str, object]:
-    """Give what decides an evaluation beside the request: other values are another evaluation."""
+def _form(recipe: Recipe) -> dict[str, object]:
+    """Give what decides an evaluation beside the request and the model."""
     return {
         "prompt": recipe.prompt.model_dump(mode="json"),
         "verify": recipe.rewards.verify.model_dump(mode="json"),
-        "model": recipe.model.model_dump(mode="json", exclude={"name"}),
-        "weights": _weights_of(Path(model)),
     }
+
+
+def _source(model: str, section: ModelSection) -> dict[str, object]:
+    """Give how a model is loaded, and its weights."""
+    folder = Path(razona.__file__).parent / "models" / EMBEDDED if model == EMBEDDED else Path(model)
+    return {**_section_for(model, section).model_dump(mode="json"), "weights": _weights_of(folder)}
 
 
 def _weights_of(folder: Path) -> dict[str, str]:
@@ -177,7 +184,8 @@ def evaluate_named(
         max_tokens=wanted.max_tokens or (TASK_TOKENS if loaded.source == TASKS else OTHER_TOKENS),
         batch_size=wanted.batch_size,
         seed=wanted.seed,
-        form=_form(model, wanted.recipe),
+        form=_form(wanted.recipe),
+        source=_source(model, wanted.recipe.model),
     )
     total = len(loaded.problems) * (wanted.samples + wanted.is_greedy_too)
     source = models or Models()

@@ -80,8 +80,9 @@ class Request:
     """Completions sampled at a time."""
     seed: int
     form: Mapping[str, object]
-    """What else decides the completions and verdicts: the prompt's form, the verifier's leniency, how the model is
-    loaded, and what tells its weights from others."""
+    """What else decides the completions and verdicts: the prompt's form and the verifier's leniency."""
+    source: Mapping[str, object]
+    """How the model is loaded, and what tells its weights from others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
