@@ -14,10 +14,9 @@ from razona.core.launch import refuse_several_processes
 from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.data.source import TASKS
-from razona.evaluate.compare import by_family, compare, describe_gain, examples, pair
-from razona.evaluate.contest import prompt_row
+from razona.evaluate.compare import by_family, compare, examples, pair
+from razona.evaluate.contest import best_figures, prompt_row
 from razona.evaluate.evaluation import Sides
-from razona.evaluate.measure import measure
 from razona.evaluate.plan import Plan, best_prompt, store
 from razona.evaluate.prompts import TRAINING_PROMPT
 from razona.evaluate.words import paragraph
@@ -190,17 +189,12 @@ def summarise(recipe: Recipe, base: Measured, tuned: Measured, prompts: BaseProm
     figures = compare(held_out)
     training = figures["base"]
     assert isinstance(training, dict)
-    best = measure(prompts.best_sides.sampled, prompts.best_sides.greedy, recipe.evaluate.samples)
     summary = {
         "recipe": recipe.name,
         "model": recipe.model.name,
         "seed": recipe.train.seed,
         **figures,
-        "base_best": {
-            "prompt": prompts.best,
-            **best,
-            "gain": describe_gain(prompts.best_sides.sampled, tuned.held_out.sampled),
-        },
+        "base_best": best_figures(prompts.best, prompts.best_sides, tuned.held_out.sampled, recipe.evaluate.samples),
         "ood": compare(ood),
         "base_prompts": {TRAINING_PROMPT: prompt_row(training), **prompts.figures},
         "families": by_family(held_out),

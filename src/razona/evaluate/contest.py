@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from razona.core.errors import DataError
 from razona.evaluate.compare import Comparison, by_family, changes, compare, describe_gain, examples, pair
+from razona.evaluate.evaluation import Evaluation, Sides
 from razona.evaluate.measure import measure
 from razona.evaluate.sources import Found
 from razona.evaluate.words import describe
@@ -83,11 +84,24 @@ def _best(best: Found, found: Comparison) -> dict[str, object]:
             f"{best.name}: the evaluation under the best prompt lacks {len(set(ids) - known)} of {len(ids)} problems. "
             "Evaluate again."
         )
-    sampled = best.sides.sampled.only(ids)
+    sides = Sides(sampled=best.sides.sampled.only(ids), greedy=None)
+    prompt = str(best.settings.get("prompt", "its best prompt"))
+    k = min(found.k, sides.sampled.num_samples)
+    return best_figures(prompt, sides, found.tuned.sampled, k, is_voted=best.is_voted)
+
+
+def best_figures(prompt: str, base: Sides, tuned: Evaluation, k: int, *, is_voted: bool = True) -> dict[str, object]:
+    """Give the figures of a base under the prompt that suits it best, and the gain over them.
+
+    Args:
+        tuned: sampled on the same problems, in the same order.
+        k: of pass@k and maj@k.
+        is_voted: maj@k has a meaning.
+    """
     return {
-        "prompt": best.settings.get("prompt", "its best prompt"),
-        **measure(sampled, None, min(found.k, sampled.num_samples), is_voted=best.is_voted),
-        "gain": describe_gain(sampled, found.tuned.sampled),
+        "prompt": prompt,
+        **measure(base.sampled, base.greedy, k, is_voted=is_voted),
+        "gain": describe_gain(base.sampled, tuned),
     }
 
 

@@ -29,12 +29,12 @@ class Found:
         return self.settings.get("kind", VOTED) == VOTED
 
 
-def find_stored(name: str, which: str = TUNED) -> Found | None:
+def find_stored(name: str) -> Found | None:
     """Read the evaluation that lies at a path; None where the path is none: then the name is a model's.
 
     Args:
-        name: a folder that `razona eval` wrote, a run's folder, or a .jsonl file of stored completions.
-        which: of a run's evaluations.
+        name: a folder that `razona eval` wrote, a run's folder (what it trained), or a .jsonl file of
+            stored completions.
 
     Raises:
         DataError: it is not finished, or cannot be read.
@@ -51,7 +51,7 @@ def find_stored(name: str, which: str = TUNED) -> Found | None:
     place = EvaluationDir(root=path)
     if place.settings.exists():
         return Found(name=path.name, sides=read_sides(path), settings=json.loads(place.settings.read_text("utf-8")))
-    return find_in_run(path, which)
+    return find_in_run(path, TUNED)
 
 
 def find_in_run(folder: Path, which: str) -> Found | None:

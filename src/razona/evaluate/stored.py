@@ -126,7 +126,7 @@ def evaluate_in(
         raise DataError(f"{request.data} holds no problem; expected at least one")
     place = EvaluationDir(root=folder)
     with RunDir(folder).lock():
-        _check_settings(place, request, problems)
+        settings = _take_folder(place, request, problems)
         chunks = list(_chunks(problems, request))
         num_done = _recover(place, chunks)
         on_batch(sum(chunk.size for chunk in chunks[:num_done]))
@@ -138,7 +138,7 @@ def evaluate_in(
             for chunk in chunks[num_done:]:
                 _append(place.completions, _sample_chunk(loaded, chunk, writer, judge, request, on_batch))
         if sampled or not place.figures.exists():
-            _write_figures(place, request, problems, sampled, time.monotonic() - started)
+            _write_figures(place, settings, sampled, time.monotonic() - started)
     return json.loads(place.figures.read_text(encoding="utf-8"))
 
 
@@ -161,7 +161,8 @@ def _settings(request: Request, problems: Sequence[Problem]) -> dict[str, object
     return {**asdict(request), "problems": len(problems), "problems_sha256": digest}
 
 
-def _check_settings(place: EvaluationDir, request: Request, problems: Sequence[Problem]) -> None:
+def _take_folder(place: EvaluationDir, request: Request, problems: Sequence[Problem]) -> dict[str, object]:
+    """Describe the evaluation in a new folder, or see that the folder's is this one; gives its settings."""
     wanted = json.loads(json.dumps(_settings(request, problems)))  # as it is read back
     if place.settings.exists():
         found = json.loads(place.settings.read_text(encoding="utf-8"))
@@ -173,11 +174,12 @@ def _check_settings(place: EvaluationDir, request: Request, problems: Sequence[P
                 f"--out {place.root} holds an evaluation with other settings: {'; '.join(other)}. Ask for the same to "
                 "go on with it, or give another folder."
             )
-        return
+        return wanted
     if place.completions.exists() or (place.root / "metrics.jsonl").exists():
         raise RunFolderError(f"--out {place.root} holds something else than an evaluation. Give another folder.")
     write_json(place.environment, describe_environment({"evaluation": request.seed}))
     write_json(place.settings, wanted)
+    return wanted
 
 
 def _chunks(problems: Sequence[Problem], request: Request) -> Iterator[_Chunk]:
@@ -196,13 +198,13 @@ def _recover(place: EvaluationDir, chunks: Sequence[_Chunk]) -> int:
     """Cut the stored completions to whole chunks, and give how many these are."""
     if not place.completions.exists():
         return 0
-    lines = place.completions.read_bytes().split(b"\n")[:-1]  # what follows the last line end was cut short
+    *lines, rest = place.completions.read_bytes().split(b"\n")  # what follows the last line end was cut short
     done, start = 0, 0
     for chunk in chunks:
         if start + chunk.size > len(lines):
             break
         done, start = done + 1, start + chunk.size
-    if start < len(lines) or place.completions.read_bytes()[-1:] != b"\n":
+    if start < len(lines) or rest:
         write_jsonl(place.completions, [json.loads(line) for line in lines[:start]])
     return done
 
@@ -244,13 +246,11 @@ def _append(path: Path, rows: Sequence[dict[str, object]]) -> None:
         os.fsync(file.fileno())
 
 
-def _write_figures(
-    place: EvaluationDir, request: Request, problems: Sequence[Problem], sampled: int, seconds: float
-) -> None:
+def _write_figures(place: EvaluationDir, settings: Mapping[str, object], sampled: int, seconds: float) -> None:
     sides = sides_of_rows(read_jsonl(place.completions), str(place.completions))
     figures = {
-        **_settings(request, problems),
-        **measure(sides.sampled, sides.greedy, is_voted=request.kind == VOTED),
+        **settings,
+        **measure(sides.sampled, sides.greedy, is_voted=settings["kind"] == VOTED),
         "seconds": round(seconds, 1),
         "completions_per_second": round(sampled / seconds, 1) if sampled and seconds else None,
         "sampled_in_last_session": sampled,

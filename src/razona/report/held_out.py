@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from razona.report.charts import Figure, Key, Spec, Words, finish, format_share
-from razona.report.reading import RunRecord, number, rows, text
+from razona.report.reading import Interval, RunRecord, ends_of, number, text
 
 COLOUR = "var(--tuned)"
 
@@ -50,11 +50,11 @@ def read_measurement(row: dict[str, object]) -> Measurement | None:
     step, accuracy = number(row, "step"), number(row, "accuracy")
     if step is None or accuracy is None:
         return None
-    ends = [one for end in rows(row, "ci95") if (one := number(end)) is not None]
-    low, high = ends if len(ends) == 2 else (accuracy, accuracy)
-    told = format_share(accuracy) + (f" ({format_share(low)} to {format_share(high)})" if len(ends) == 2 else "")
+    stated = ends_of(row, "ci95")
+    ends = stated or Interval(low=accuracy, high=accuracy)
+    told = format_share(accuracy) + (f" ({format_share(ends.low)} to {format_share(ends.high)})" if stated else "")
     return Measurement(
-        step=int(step), accuracy=accuracy, low=low, high=high, told=told, action=text(row, "action") or "none"
+        step=int(step), accuracy=accuracy, low=ends.low, high=ends.high, told=told, action=text(row, "action") or "none"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from razona.report.charts import Figure, Key, Words, finish, format_share
-from razona.report.reading import entries, interval, number, rows, text
+from razona.report.reading import ends_of, entries, number, rows, text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -28,9 +28,11 @@ def read_curves(summary: dict[str, object]) -> list[Curve]:
     """Give the curves of a summary; none where only one k was measured."""
     curves = []
     for key, colour in MODELS.items():
+        if key == "base_best" and text(summary, key, "prompt") == "training":
+            continue  # the curve of the base itself
         points = []
         for found in rows(summary, key, "pass_at"):
-            k, value, ends = number(found, "k"), number(found, "value"), interval({"ci95": found}, "ci95")
+            k, value, ends = number(found, "k"), number(found, "value"), ends_of(found, "ci95")
             if k is not None and value is not None and ends is not None:
                 points.append({"k": int(k), "value": value, "low": ends.low, "high": ends.high})
         if len(points) > 1:
@@ -48,11 +50,7 @@ def curve_label(summary: dict[str, object], key: str) -> str:
 
 def draw_pass_at_k(summary: dict[str, object]) -> Figure | None:
     """Give the curves with their bands; None where no summary has more than one k."""
-    curves = [
-        curve
-        for curve in read_curves(summary)
-        if not (curve.colour == MODELS["base_best"] and text(summary, "base_best", "prompt") == "training")
-    ]
+    curves = read_curves(summary)
     if not curves:
         return None
     told = [

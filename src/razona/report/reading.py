@@ -136,7 +136,12 @@ def rows(value: object, *path: str) -> list[object]:
 
 def interval(estimate: object, metric: str) -> Interval | None:
     """Give the 95 % interval that an evaluation states for `metric`; None where it states none."""
-    ends = rows(estimate, "ci95", metric)
+    return ends_of(estimate, "ci95", metric)
+
+
+def ends_of(value: object, *path: str) -> Interval | None:
+    """Give the interval that lies at `path` as a list of two numbers; None where there is none."""
+    ends = rows(value, *path)
     if len(ends) != 2:
         return None
     low, high = number(ends[0]), number(ends[1])

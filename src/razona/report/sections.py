@@ -5,7 +5,7 @@ from html import escape
 
 from razona.core.nouns import Outcome
 from razona.report.charts import Figure, format_number, format_share
-from razona.report.reading import RunRecord, entries, interval, number, rows, text
+from razona.report.reading import RunRecord, ends_of, entries, interval, number, rows, text
 from razona.report.results import metric_label, scored_metrics
 
 OUTCOME_WORDS = {
@@ -55,19 +55,13 @@ def render_compared(record: RunRecord) -> str:
 
 def best_prompt_card(summary: dict[str, object]) -> str:
     """Give the gain over the base under the prompt that suits it best; empty where none was sought."""
-    gain, ends = number(summary, "base_best", "gain", "pass_at_1"), interval(entries(summary, "base_best"), "pass_at_1")
-    low_high = rows(summary, "base_best", "gain", "ci95")
-    if gain is None or ends is None or len(low_high) != 2:
+    gain, base = number(summary, "base_best", "gain", "pass_at_1"), number(summary, "base_best", "pass_at_1")
+    ends = ends_of(summary, "base_best", "gain", "ci95")
+    if gain is None or base is None or ends is None:
         return ""
-    low, high = (100 * (number(one) or 0.0) for one in low_high)
-    told = f"{text(summary, 'base_best', 'prompt')} prompt, base {format_share(middle_of(summary))}"
-    note = f"{low:+.1f} to {high:+.1f} points, 95\u202f% interval; {told}"
+    points = f"{100 * ends.low:+.1f} to {100 * ends.high:+.1f} points"
+    note = f"{points}, 95\u202f% interval; {text(summary, 'base_best', 'prompt')} prompt, base {format_share(base)}"
     return card("gain over the base\u2019s best prompt", f"<span>{100 * gain:+.0f}\u202fpoints</span>", note, "is-lead")
-
-
-def middle_of(summary: dict[str, object]) -> float:
-    """Give the base's pass@1 under its best prompt."""
-    return number(summary, "base_best", "pass_at_1") or 0.0
 
 
 def compared_card(title: str, models: dict[str, object], metric: str, kind: str = "") -> str:
