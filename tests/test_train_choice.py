@@ -12,7 +12,7 @@ from razona.core.files import read_jsonl
 from razona.core.rundir import RunDir
 from razona.models.load import load_policy
 from razona.recipe import ModelSection, load
-from razona.recipe.sections import RewardComponent
+from razona.recipe.rewards import RewardComponent
 from razona.rewards import Mix
 from razona.rollout import Sampled
 from razona.train import train

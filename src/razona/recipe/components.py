@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from razona.core.errors import RecipeError
 
 if TYPE_CHECKING:
-    from razona.recipe.sections import RewardComponent
+    from razona.recipe.rewards import RewardComponent
 
 OptionValue = bool | int | float | str | list[int | float]
 """What a reward's option can be in YAML."""
