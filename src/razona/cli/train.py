@@ -5,12 +5,17 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from razona.cli.options import JsonOption, OutOption, ResumeOption, SetOption
 from razona.core.launch import is_main_process
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from razona.train.run import TrainResult
 
 
 def train_command(
@@ -20,7 +25,7 @@ def train_command(
     resume: ResumeOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model with GRPO; writes adapter, metrics, completions, checkpoints and the page."""
+    """Train a model as its recipe says, with GRPO or SFT; writes adapter, metrics, completions and the page."""
     from razona.recipe import load
 
     recipe = load(recipe_name, overrides or [])
@@ -51,9 +56,29 @@ def train_command(
             "groups": result.groups,
             "kept": asdict(result.kept) if result.kept else None,
             "guard_seconds": round(result.guard_seconds, 1),
+            "fine_tuned": asdict(result.fine_tuned) if result.fine_tuned else None,
         }
         print(json.dumps(figures, indent=2))
         return
+    if result.fine_tuned:
+        tuned = result.fine_tuned
+        console.print(
+            f"\nFine-tuned on {tuned.solutions:,} solutions: {tuned.updates} updates, {tuned.trained_tokens:,} tokens, "
+            f"{tuned.seconds:.0f} s.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if result.groups:
+        print_steps(console, result)
+    console.print(
+        f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_steps(console: "Console", result: "TrainResult") -> None:
+    """Tell what the GRPO steps did, and which weights are kept."""
     console.print(
         f"\n{result.steps} steps in {result.seconds:.0f} s. {result.informative_groups} of {result.groups} groups "
         "had signal (their rewards were not all equal; the others have advantages of zero and teach nothing).",
@@ -67,8 +92,3 @@ def train_command(
             highlight=False,
             soft_wrap=True,
         )
-    console.print(
-        f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/",
-        highlight=False,
-        soft_wrap=True,
-    )

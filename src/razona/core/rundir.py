@@ -64,6 +64,26 @@ class RunDir:
         return self.root / "health.jsonl"
 
     @property
+    def sft_solutions(self) -> Path:
+        """The solutions of the supervised fine-tuning, one a row."""
+        return self.root / "sft" / "solutions.jsonl"
+
+    @property
+    def sft_metrics(self) -> Path:
+        """One row for each update of the supervised fine-tuning."""
+        return self.root / "sft" / "metrics.jsonl"
+
+    @property
+    def sft_summary(self) -> Path:
+        """What the supervised fine-tuning did; there once it is finished."""
+        return self.root / "sft" / "summary.json"
+
+    @property
+    def sft_weights(self) -> Path:
+        """The adapter (or model) that the supervised fine-tuning ended with."""
+        return self.root / "sft" / "weights"
+
+    @property
     def summary(self) -> Path:
         """The comparison of base and tuned, in numbers."""
         return self.root / "summary.json"

@@ -48,17 +48,17 @@ def _working(problem: Problem, asking: Asking) -> str:
 
 def _few_shot(problem: Problem, asking: Asking) -> str:
     solved = "\n".join(_example(one) for one in asking.examples_for(problem))
-    is_worked = any(map(_working_of, asking.examples))
+    is_worked = any(map(working_of, asking.examples))
     return f"{solved}\nProblem: {problem.question}\n{'Working' if is_worked else 'Answer'}:"
 
 
 def _example(problem: Problem) -> str:
-    working = _working_of(problem)
+    working = working_of(problem)
     told = f"Working: {working}\n" if working else ""
     return f"Problem: {problem.question}\n{told}Answer: {problem.target}\n"
 
 
-def _working_of(problem: Problem) -> str:
+def working_of(problem: Problem) -> str:
     """Give a problem's worked solution: the generator's steps, or the column `solution` of the data set."""
     if problem.steps:
         return f"{'. '.join(problem.steps)}."

@@ -6,6 +6,7 @@ from razona.recipe.model import LoraSection, ModelSection
 from razona.recipe.rewards import RewardComponent, RewardsSection, VerifySection
 from razona.recipe.section import Section
 from razona.recipe.sections import EvaluateSection, Recipe, ReportSection
+from razona.recipe.sft import SftSection
 from razona.recipe.training import GuardSection, RolloutSection, TrainSection
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RewardsSection",
     "RolloutSection",
     "Section",
+    "SftSection",
     "TrainSection",
     "VerifySection",
     "dump",

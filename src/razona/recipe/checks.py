@@ -122,6 +122,17 @@ def check_reference(revision: str | None, trains_all_weights: bool, kl_weight: f
     )
 
 
+def check_fine_tuned_reference(method: str, trains_all_weights: bool, kl_weight: float) -> None:
+    """Refuse a reference that would be the untrained model where GRPO begins with a fine-tuned one, without adapter."""
+    if method != "sft_then_grpo" or not trains_all_weights or kl_weight == 0:
+        return
+    raise RecipeError(
+        f"train.kl_weight = {kl_weight:g} with train.method = {method} and lora: null: TRL loads the reference by the "
+        "model's name, which is the model before the fine-tuning. Set train.kl_weight: 0, train an adapter, or "
+        "fine-tune first (train.method: sft) and give its folder as model.name."
+    )
+
+
 def check_families(source: str, families: Sequence[str]) -> None:
     """Refuse families of generators where the problems come from elsewhere: they would choose nothing."""
     if not families or source == "tasks":

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from razona.recipe.checks import (
     check_families,
+    check_fine_tuned_reference,
     check_guard,
     check_microbatch_size,
     check_reference,
@@ -19,6 +20,7 @@ from razona.recipe.data import DataSection, PromptSection
 from razona.recipe.model import LoraSection, ModelSection
 from razona.recipe.rewards import RewardsSection
 from razona.recipe.section import Section, raise_all
+from razona.recipe.sft import SftSection
 from razona.recipe.training import GuardSection, RolloutSection, TrainSection
 
 
@@ -68,6 +70,7 @@ class Recipe(Section):
     rewards: RewardsSection = RewardsSection()
     rollout: RolloutSection = RolloutSection()
     train: TrainSection = TrainSection()
+    sft: SftSection = SftSection()
     guard: GuardSection = GuardSection()
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
@@ -84,6 +87,7 @@ class Recipe(Section):
                 lambda: check_families(self.data.source, self.data.families),
                 lambda: check_guard(self.guard.every, self.guard.patience),
                 lambda: check_reference(self.model.revision, self.lora is None, train.kl_weight),
+                lambda: check_fine_tuned_reference(train.method, self.lora is None, train.kl_weight),
             ]
         )
         return self

@@ -33,8 +33,9 @@ class RolloutSection(Section):
 class TrainSection(Section):
     """How the policy is moved."""
 
-    method: Literal["grpo"] = "grpo"
-    """Group Relative Policy Optimization, arXiv:2402.03300."""
+    method: Literal["grpo", "sft", "sft_then_grpo"] = "grpo"
+    """`grpo`: Group Relative Policy Optimization, arXiv:2402.03300. `sft`: supervised fine-tuning, as the section `sft`
+    says. `sft_then_grpo`: a short fine-tuning, then GRPO goes on with the same weights."""
     steps: int = Field(default=50, ge=1)
     """Optimizer updates. Our demo takes 40."""
     completions_per_step: int = Field(default=256, ge=2)

@@ -79,6 +79,17 @@ def working_figures(steps: Rows) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 
+def fine_tuning_figures(updates: Rows) -> list[Figure]:
+    """Give the figure of the supervised fine-tuning; empty where there was none."""
+    words = Words(
+        "Loss on the solutions",
+        "Mean negative log-likelihood of a token of the solutions that it is shown, in nats: how well it repeats "
+        "these, not how well it finds others.",
+    )
+    figure = draw("sft-loss", words, updates, {"loss": "loss"}, FREE)
+    return [figure] if figure else []
+
+
 def machinery_figures(steps: Rows) -> list[Figure]:
     """Give the small figures of the optimizer's health; a figure whose metric no step has is left out."""
     wanted = (

@@ -13,12 +13,18 @@ from razona.core.files import write_text
 from razona.core.rundir import RunDir
 from razona.report.browser import StoredStep, read_browser
 from razona.report.charts import Figure
-from razona.report.curves import explain_smoothing, learning_figures, machinery_figures, working_figures
+from razona.report.curves import (
+    explain_smoothing,
+    fine_tuning_figures,
+    learning_figures,
+    machinery_figures,
+    working_figures,
+)
 from razona.report.facts import render_facts
 from razona.report.findings import render_findings
 from razona.report.held_out import held_out_figures
 from razona.report.problems import Problems, read_problems
-from razona.report.reading import RunRecord, read_record, text
+from razona.report.reading import RunRecord, number, read_record, text
 from razona.report.results import result_figures
 from razona.report.sections import (
     escape,
@@ -89,7 +95,8 @@ def page_parts(record: RunRecord, stored: list[StoredStep], problems: Problems |
         learning = learning_figures(record.steps)
         learning[1:1] = held_out_figures(record)  # beside the accuracy in training
         working, machinery = working_figures(record.steps), machinery_figures(record.steps)
-    figures = [*results, *learning, *working, *machinery]
+    fine_tuning = fine_tuning_figures(record.sft_updates)
+    figures = [*results, *fine_tuning, *learning, *working, *machinery]
     return {
         "kicker": "Razona · a run",
         "name": escape(record.name),
@@ -99,6 +106,7 @@ def page_parts(record: RunRecord, stored: list[StoredStep], problems: Problems |
         "paragraph": render_paragraphs(text(record.summary, "paragraph")),
         "results": render_results(record, results),
         "health": render_findings(record),
+        "fine_tuning": render_group("fine-tuning", "Supervised fine-tuning", told_fine_tuning(record), fine_tuning),
         "curves": render_curves(record, learning),
         "working": render_group("working", "How the working changes", WORKING_HINT, working),
         "machinery": render_group("machinery", "The optimizer", "Worth a look when a run misbehaves.", machinery),
@@ -128,9 +136,22 @@ def render_results(record: RunRecord, figures: list[Figure]) -> str:
 
 def render_curves(record: RunRecord, figures: list[Figure]) -> str:
     """Give the section of the curves over steps."""
+    if not figures and record.sft_updates:
+        return ""
     if not figures:
         return '<section id="curves"><h2>Over the steps</h2><p class="hint">No step has ended yet.</p></section>'
     return render_group("curves", "Over the steps", explain_smoothing(record.steps), figures)
+
+
+def told_fine_tuning(record: RunRecord) -> str:
+    """Say what the supervised fine-tuning learned from; that it still runs where it has no summary."""
+    found = record.sft_summary
+    if not found:
+        return f"{len(record.sft_updates)} updates so far."
+    counts = {name: number(found, name) for name in ("solutions", "updates", "trained_tokens", "seconds")}
+    return (
+        ", ".join(f"{value:,.0f} {name.replace('_', ' ')}" for name, value in counts.items() if value is not None) + "."
+    )
 
 
 def render_group(section_id: str, title: str, hint: str, figures: list[Figure]) -> str:

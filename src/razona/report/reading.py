@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from razona.core.errors import RunFolderError
@@ -28,6 +28,10 @@ class RunRecord:
     """Measurements on the held-out slice, in order; empty where the run takes none."""
     health: Sequence[dict[str, object]]
     """Findings of the health rules, in order; empty where there are none."""
+    sft_updates: Sequence[dict[str, object]] = ()
+    """One row an update of the supervised fine-tuning; empty where there was none."""
+    sft_summary: dict[str, object] = field(default_factory=dict)
+    """What it did; empty where there was none, or before its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ def read_record(run: RunDir) -> RunRecord:
         environment=read_optional(run.environment),
         guard=read_optional_rows(run.guard),
         health=read_optional_rows(run.health),
+        sft_updates=read_optional_rows(run.sft_metrics),
+        sft_summary=read_summary(run.sft_summary),
     )
 
 

@@ -27,6 +27,8 @@ class RunData:
 
     dataset: datasets.Dataset
     """A row a group, in the order in which they are trained on."""
+    problems: tuple[Problem, ...]
+    """Those to train on, each once."""
     held_out: tuple[Problem, ...]
     """The guard's problems; empty where it does not measure."""
 
@@ -44,6 +46,8 @@ class _Loaded:
     too_long: int
     rows: Sequence[dict[str, str]]
     """Those to train on, as the data set holds them."""
+    trained_on: Sequence[Problem]
+    """The same as problems."""
     held_out: Sequence[Problem]
     twins: int
     """Problems left out because a held-out one asks the same."""
@@ -64,6 +68,8 @@ def prepare_data(recipe: Recipe, policy: Policy, run: RunDir) -> RunData:
     wanted = recipe.train.steps * groups_per_step
     has_choice = recipe.train.sampling == "informative"
     count = wanted * recipe.train.sampling_rounds if has_choice else wanted
+    if recipe.train.method != "grpo":
+        count = max(count, recipe.sft.num_problems)
     writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
     loaded = _load(recipe, writer, count=count, at_least=wanted)
     _check_enough(recipe, loaded, groups_per_step)
@@ -88,7 +94,11 @@ def prepare_data(recipe: Recipe, policy: Policy, run: RunDir) -> RunData:
     }
     if is_main_process():
         write_json(run.manifest, manifest)
-    return RunData(dataset=datasets.Dataset.from_list(order[:most]), held_out=tuple(loaded.held_out))
+    return RunData(
+        dataset=datasets.Dataset.from_list(order[:most]),
+        problems=tuple(loaded.trained_on),
+        held_out=tuple(loaded.held_out),
+    )
 
 
 def _load(recipe: Recipe, writer: PromptWriter, *, count: int, at_least: int) -> _Loaded:
@@ -116,7 +126,8 @@ def _load(recipe: Recipe, writer: PromptWriter, *, count: int, at_least: int) ->
     elif guard.every:
         held_out = hold_out([problem for problem, _ in short], guard.num_problems)
         asked = {problem.question for problem in held_out}
-    rows = [_row(problem, prompt) for problem, prompt in short if problem.question not in asked]
+    left = [(problem, prompt) for problem, prompt in short if problem.question not in asked]
+    rows = [_row(problem, prompt) for problem, prompt in left]
     twins = 0 if is_generated else len(short) - len(rows) - len(held_out)
     return _Loaded(
         problems=problems,
@@ -124,6 +135,7 @@ def _load(recipe: Recipe, writer: PromptWriter, *, count: int, at_least: int) ->
         longest_allowed=limit,
         too_long=len(problems) - len(short),
         rows=rows[:most],
+        trained_on=[problem for problem, _ in left[:most]],
         held_out=held_out,
         twins=twins,
     )

@@ -1,17 +1,19 @@
 """A training run, from a recipe to a run folder."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import datasets
 import torch
 import transformers
+from peft import PeftModel
 from transformers import PreTrainedModel
 
 from razona.core.allocator import keep_freed_memory
@@ -36,6 +38,7 @@ from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
 from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
 from razona.train.record import StepRecorder, StepWatch
+from razona.train.sft import FineTuned, fine_tune
 from razona.train.trainer import Choice, Engine, Trainer
 from razona.train.trl_config import grpo_config
 
@@ -57,6 +60,8 @@ class TrainResult:
     """Which weights the adapter holds; None: the last, because no guard measured them."""
     guard_seconds: float
     """Of the guard's measurements; not in `seconds`."""
+    fine_tuned: FineTuned | None = None
+    """What supervised fine-tuning did; None where the recipe asks for none. Not in `seconds`."""
 
 
 def train(
@@ -67,7 +72,7 @@ def train(
     watch: StepWatch = lambda row: None,
     tell: Tell = tell_on_stderr,
 ) -> TrainResult:
-    """Train the recipe's model with GRPO and leave adapter, metrics, completions and checkpoints in `out`.
+    """Train the recipe's model as `train.method` says and leave adapter, metrics, completions and checkpoints in `out`.
 
     Called in each process that torchrun or accelerate launch started, it trains in all of them together. The main one
     alone holds and writes the folder, which the others must be able to read, and calls `watch` and `tell`.
@@ -104,6 +109,14 @@ def train_in(run: RunDir, recipe: Recipe, watch: StepWatch, tell: Tell = tell_on
         transformers.set_seed(recipe.train.seed)
         policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
         data = prepare_data(recipe, policy, run)
+    fine_tuned = None
+    if recipe.train.method != "grpo":
+        policy, fine_tuned = fine_tune(policy, recipe, data.problems, run)
+    if recipe.train.method == "sft":
+        if recipe.guard.every and is_main_process():
+            print("razona: train.method = sft has no GRPO steps, so guard.every measures none of them", file=sys.stderr)
+        return in_main_process(lambda: _finish_sft(run, fine_tuned))
+    with stop_together():
         monitor = Monitor(run, tell)
         trainer = _make_trainer(recipe, policy, data.dataset, run, _both(monitor.take, watch))
         trained = cast(PreTrainedModel, trainer.model)
@@ -128,9 +141,26 @@ def train_in(run: RunDir, recipe: Recipe, watch: StepWatch, tell: Tell = tell_on
             manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
             write_json(run.manifest, {**manifest, "adapter": asdict(kept)})
         groups_per_step = recipe.train.completions_per_step // recipe.rollout.group_size
-        return _result(run, groups_per_step, seconds=seconds, guard_seconds=guard_seconds, kept=kept)
+        result = _result(run, groups_per_step, seconds=seconds, guard_seconds=guard_seconds, kept=kept)
+        return replace(result, fine_tuned=fine_tuned)
 
     return in_main_process(finish)
+
+
+def _finish_sft(run: RunDir, fine_tuned: FineTuned | None) -> TrainResult:
+    """End a run that fine-tunes and no more: its weights are the run's."""
+    shutil.copytree(run.sft_weights, run.adapter, dirs_exist_ok=True)
+    return TrainResult(
+        run=run,
+        steps=0,
+        seconds=0.0,
+        steps_with_signal=0,
+        informative_groups=0,
+        groups=0,
+        kept=None,
+        guard_seconds=0.0,
+        fine_tuned=fine_tuned,
+    )
 
 
 def _both(first: StepWatch, second: StepWatch) -> StepWatch:
@@ -176,7 +206,7 @@ def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
         restore_best(run, checkpoint)
         _note_other_processes(run)
         return
-    if run.metrics.exists() or run.checkpoints.exists():
+    if run.metrics.exists() or run.checkpoints.exists() or run.sft_solutions.exists():
         raise RunFolderError(
             f"{run.root} already holds a run. Go on with it (--resume), remove it, or give another folder with --out."
         )
@@ -249,7 +279,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         args=args,
         train_dataset=dataset,
         processing_class=policy.tokenizer,
-        peft_config=lora_config(recipe.lora) if recipe.lora else None,
+        peft_config=lora_config(recipe.lora) if recipe.lora and not isinstance(policy.model, PeftModel) else None,
     )
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
     for note in (trainer.engine_note, unpacked):

@@ -1,0 +1,226 @@
+"""Supervised fine-tuning on TRL's SFTTrainer: the policy learns to write the solutions that it is shown."""
+
+import json
+import math
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import cast
+
+import datasets
+import torch
+from peft import PeftModel, get_peft_model
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from razona.core.errors import DataError
+from razona.core.files import append_jsonl, write_json, write_jsonl
+from razona.core.launch import is_main_process, num_processes
+from razona.core.nouns import Problem
+from razona.core.rundir import RunDir
+from razona.data import PromptWriter
+from razona.models.arithmetic import wants_autocast
+from razona.models.load import Policy, load_policy, lora_config
+from razona.recipe import Recipe
+from razona.train.processes import in_main_process
+from razona.train.solutions import Solution, given_solutions, in_order, own_solutions
+
+IGNORED = -100
+"""Label of a token that no loss is computed of: the prompt's."""
+UpdateWatch = Callable[[Mapping[str, float | None]], None]
+"""What is told of every update's row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuned:
+    """What a supervised fine-tuning did."""
+
+    solutions: int
+    updates: int
+    trained_tokens: int
+    """Of the solutions, with repetition: those that the loss is computed of."""
+    seconds: float
+    """With the sampling of own solutions."""
+    last_loss: float | None
+    """Mean negative log-likelihood of a token of the last update, in nats."""
+
+
+def fine_tune(
+    policy: Policy,
+    recipe: Recipe,
+    problems: Sequence[Problem],
+    run: RunDir,
+    watch: UpdateWatch = lambda row: None,
+) -> tuple[Policy, FineTuned]:
+    """Fine-tune the policy on solutions of the problems, as the section `sft` says; give it with its new weights.
+
+    An adapter is put upon the model where the recipe asks for one. Solutions, one row an update, the figures and the
+    weights are stored in the run folder; where a run that is resumed finds them there, they are read.
+
+    Raises:
+        DataError: there is no solution to learn from, or none fits into the model.
+    """
+    if in_main_process(run.sft_summary.exists):
+        return _load(policy, recipe, run)
+    started = time.monotonic()
+    solutions = in_main_process(lambda: _solutions(policy, recipe, problems, run))
+    model = policy.model
+    if recipe.lora is not None and not isinstance(model, PeftModel):
+        model = cast(PeftModel, get_peft_model(cast(PreTrainedModel, model), lora_config(recipe.lora)))
+    rows = [token_row(one, policy) for one in in_order(solutions, recipe.sft.epochs, recipe.train.seed)]
+    config = sft_config(recipe, run, num_solutions=len(solutions), num_processes=num_processes())
+    if is_main_process():
+        origins = Counter(one.origin for one in solutions)
+        told = ", ".join(f"{count} {origin}" for origin, count in origins.items())
+        print(
+            f"razona: fine-tuning on {len(solutions)} solutions ({told}), {config.max_steps} updates", file=sys.stderr
+        )
+    recorder = _Recorder(run, watch)
+    trainer = SFTTrainer(
+        model=model,  # pyright: ignore[reportArgumentType]
+        args=config,
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=policy.tokenizer,
+        callbacks=[recorder],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    used = rows[: config.max_steps * min(recipe.sft.batch_size, len(solutions))]
+    found = FineTuned(
+        solutions=len(solutions),
+        updates=config.max_steps,
+        trained_tokens=sum(sum(label != IGNORED for label in row["labels"]) for row in used),
+        seconds=time.monotonic() - started,
+        last_loss=recorder.last_loss,
+    )
+    tuned = Policy(model=cast(PreTrainedModel, model), tokenizer=policy.tokenizer, name=policy.name)
+    in_main_process(lambda: _save(tuned, found, run))
+    return tuned, found
+
+
+def _save(policy: Policy, found: FineTuned, run: RunDir) -> None:
+    """Write the weights, then the summary, which says that they are whole."""
+    shutil.rmtree(run.sft_weights, ignore_errors=True)
+    policy.model.save_pretrained(str(run.sft_weights))
+    policy.tokenizer.save_pretrained(str(run.sft_weights))
+    write_json(run.sft_summary, asdict(found))
+
+
+def _load(policy: Policy, recipe: Recipe, run: RunDir) -> tuple[Policy, FineTuned]:
+    found = FineTuned(**json.loads(run.sft_summary.read_text(encoding="utf-8")))
+    if recipe.lora is None:
+        section = recipe.model.model_copy(update={"name": str(run.sft_weights), "revision": None})
+        return replace(load_policy(section, trains_all_weights=True), name=policy.name), found
+    model = PeftModel.from_pretrained(policy.model, str(run.sft_weights), is_trainable=True)
+    return replace(policy, model=model), found
+
+
+def _solutions(policy: Policy, recipe: Recipe, problems: Sequence[Problem], run: RunDir) -> list[Solution]:
+    if recipe.sft.source == "given":
+        writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
+        found = given_solutions(problems, recipe, writer)
+    else:
+        found = own_solutions(problems, recipe, policy)
+    longest = getattr(policy.model.config, "max_position_embeddings", None) or math.inf
+    fitting = [one for one in found if len(token_row(one, policy)["input_ids"]) <= longest]
+    if not fitting:
+        raise DataError(
+            f"none of {len(found)} solutions fits into {policy.name}, which reads {longest} tokens. Choose shorter "
+            "problems (data.max_prompt_tokens)."
+        )
+    run.sft_metrics.unlink(missing_ok=True)
+    write_jsonl(run.sft_solutions, [one.as_row() for one in fitting])
+    return fitting
+
+
+def token_row(solution: Solution, policy: Policy) -> dict[str, list[int]]:
+    """Give prompt, solution and end of text as token ids, with a label for each token that is learned.
+
+    Prompt and solution are split into tokens each for itself, as they are when the policy writes after a prompt.
+    """
+    tokenizer = policy.tokenizer
+    prompt = tokenizer(solution.prompt, add_special_tokens=False)["input_ids"]
+    answer = [*tokenizer(solution.text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    return {"input_ids": [*prompt, *answer], "labels": [*[IGNORED] * len(prompt), *answer]}
+
+
+def sft_config(recipe: Recipe, run: RunDir, *, num_solutions: int, num_processes: int = 1) -> SFTConfig:
+    """Give TRL's configuration of the fine-tuning that a recipe asks for."""
+    section, train = recipe.sft, recipe.train
+    batch_size = min(section.batch_size, num_solutions)
+    steps = math.ceil(num_solutions * section.epochs / batch_size)
+    steps = steps if section.max_steps is None else min(steps, section.max_steps)
+    share = max(1, batch_size // num_processes)
+    passes = next(
+        count for count in range(1, share + 1) if share % count == 0 and share // count <= train.microbatch_size
+    )
+    is_cpu = not torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(run.sft_weights.parent),
+        seed=train.seed,
+        data_seed=train.seed,
+        max_steps=steps,
+        per_device_train_batch_size=share // passes,
+        gradient_accumulation_steps=passes,
+        train_sampling_strategy="sequential",  # the rows come in the order in which they are trained on
+        learning_rate=section.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=min(section.warmup_steps, steps // 2),
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # token ids and labels are ours
+        use_cpu=is_cpu,
+        bf16=wants_autocast(train.precision, is_packed=False),
+        gradient_checkpointing=not is_cpu,
+        dataloader_pin_memory=not is_cpu,
+        save_strategy="no",
+        logging_steps=1,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+class _Recorder(TrainerCallback):
+    """Stores one row an update and tells whoever watches."""
+
+    def __init__(self, run: RunDir, watch: UpdateWatch) -> None:
+        self.run, self.watch = run, watch
+        self.last_loss: float | None = None
+        self._before = time.monotonic()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Take TRL's figures of an update; the call at the end brings totals."""
+        if not logs or "loss" not in logs or not is_main_process():
+            return
+        now = time.monotonic()
+        self.last_loss = logs["loss"] if math.isfinite(logs["loss"]) else None
+        row = {
+            "step": state.global_step,
+            "loss": self.last_loss,
+            "grad_norm": logs.get("grad_norm"),
+            "learning_rate": logs.get("learning_rate"),
+            "seconds": round(now - self._before, 3),
+        }
+        self._before = now
+        append_jsonl(self.run.sft_metrics, row)
+        self.watch(row)
