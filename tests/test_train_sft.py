@@ -17,7 +17,7 @@ from razona.recipe import ModelSection, load
 from razona.report import write_page
 from razona.tasks import distinct_problems
 from razona.train import train
-from razona.train.sft import IGNORED, sft_config, token_row
+from razona.train.sft import IGNORED, num_updates, sft_config, token_row
 from razona.train.solutions import Solution, best_of, given_solutions, in_order, own_solutions
 
 TINY = [
@@ -77,7 +77,7 @@ def test_given_solutions_are_the_generators_steps_in_the_form(policy):
     recipe = load("demo", TINY)
     problem = Problem(id="p", question="What is 2 + 3 * 4?", target="14", steps=("3 * 4 = 12", "2 + 12 = 14"))
     writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
-    [one] = given_solutions([problem], recipe, writer)
+    [one] = given_solutions([problem], recipe, writer).solutions
     assert one.text == in_form(" 3 * 4 = 12. 2 + 12 = 14. ", "14")
     assert one.prompt == writer.write(problem)
 
@@ -93,7 +93,7 @@ def test_own_solutions_are_judged_right_and_in_the_form(policy):
     recipe = load("demo", [*TINY, "data.levels=[1]"])
     problems = distinct_problems("train", 32, seed=3, levels=[1])
     targets = {problem.id: problem.target for problem in problems}
-    found = own_solutions(problems, recipe, policy)
+    found = own_solutions(problems, recipe, policy).solutions
     assert len({one.problem_id for one in found}) == len(found) >= 8
     for one in found:
         assert one.text.endswith(f"<SOLUTION>{targets[one.problem_id]}</SOLUTION>")
@@ -123,22 +123,28 @@ def test_every_solution_is_seen_once_an_epoch_in_another_order():
 
 
 @pytest.mark.parametrize(
-    ("solutions", "changes", "steps", "batch", "passes"),
+    ("changes", "sampled", "updates"),
     [
-        (64, [], 8, 8, 1),
-        (64, ["sft.epochs=3", "sft.max_steps=5"], 5, 8, 1),
-        (5, [], 1, 5, 1),
-        (64, ["sft.batch_size=32"], 2, 8, 4),
-        (64, ["sft.batch_size=30"], 3, 6, 5),
+        ([], 0, 8),
+        (["sft.max_steps=5"], 0, 5),
+        (["sft.max_token_passes=2400"], 0, 8),  # 8 batches of 10 rows of 10 tokens, 3 passes each
+        (["sft.max_token_passes=2399"], 0, 7),
+        (["sft.max_token_passes=2399"], 1199, 4),
+        (["sft.max_token_passes=10"], 0, 1),
+        (["sft.max_token_passes=1500", "sft.max_steps=3"], 0, 3),
     ],
 )
-def test_updates_and_microbatches_follow_from_solutions_and_batch(solutions, changes, steps, batch, passes, tmp_path):
-    config = sft_config(load("demo", [*TINY, *changes]), RunDir(tmp_path), num_solutions=solutions)
-    assert (config.max_steps, config.per_device_train_batch_size, config.gradient_accumulation_steps) == (
-        steps,
-        batch,
-        passes,
-    )
+def test_updates_end_with_the_rows_the_steps_or_the_budget(changes, sampled, updates):
+    assert num_updates([10] * 80, 10, load("demo", changes).sft, sampled) == updates
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "batch", "passes"),
+    [(8, 1, 8, 1), (5, 1, 5, 1), (32, 1, 8, 4), (30, 1, 6, 5), (32, 2, 8, 2)],
+)
+def test_an_update_is_cut_into_microbatches_that_fit(batch_size, processes, batch, passes, tmp_path):
+    config = sft_config(load("demo", TINY), RunDir(tmp_path), batch_size=batch_size, updates=3, num_processes=processes)
+    assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (batch, passes)
 
 
 def log_likelihood(model, row: dict[str, list[int]]) -> float:
@@ -167,6 +173,8 @@ def test_fine_tuning_makes_its_solutions_likelier_and_its_first_loss_is_theirs(t
     after = [log_likelihood(tuned.model, row) for row in rows]
     assert sum(after) > sum(before)
     assert result.fine_tuned is not None and result.fine_tuned.trained_tokens == 4 * sum(counts)
+    read = sum(len(row["input_ids"]) for row in rows)
+    assert result.fine_tuned.token_passes == 3 * 4 * read
     page = write_page(run).read_text(encoding="utf-8")
     assert "Supervised fine-tuning" in page and "32 solutions, 4 updates" in page
     assert "No step has ended yet" not in page

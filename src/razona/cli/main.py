@@ -7,7 +7,7 @@ import warnings
 import typer
 
 from razona import __version__
-from razona.cli import base, compare, data, demo, evaluate, redteam, report, tasks, train, verify
+from razona.cli import base, compare, data, demo, evaluate, experiment, redteam, report, tasks, train, verify
 from razona.core.errors import RazonaError
 from razona.core.launch import is_main_process, num_processes, process_index, refuse_several_processes
 
@@ -28,6 +28,7 @@ app.command(name="tasks")(tasks.tasks_command)
 app.command(name="verify")(verify.verify_command)
 app.command(name="redteam")(redteam.redteam_command)
 app.add_typer(data.app, name="data")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(base.app, name="base")
 
 

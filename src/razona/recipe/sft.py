@@ -31,6 +31,9 @@ class SftSection(Section):
     """Times that each solution is seen. A warm-up of 2 is what the well-known GRPO notebooks do (59 rows)."""
     max_steps: int | None = Field(default=None, ge=1)
     """Optimizer updates at most. null: as many as the epochs hold."""
+    max_token_passes: int | None = Field(default=None, ge=1)
+    """Budget: 1 for each token that is sampled in search of own solutions, 3 for each that is trained on. The epochs
+    end where it does, after one update at least. null: none."""
     batch_size: int = Field(default=32, ge=1)
     """Solutions of an optimizer update over all processes; where there are fewer in all, an update takes them all.
     Adapters do not bear large batches ("LoRA Without Regret")."""

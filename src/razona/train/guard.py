@@ -77,7 +77,8 @@ class Guard(TrainerCallback):
         **kwargs: object,
     ) -> TrainerControl:
         """Measure when it is time to, and go back or stop where the measurement says so."""
-        if state.global_step % self.section.every and state.global_step < state.max_steps:
+        is_last = state.global_step >= state.max_steps or control.should_training_stop
+        if state.global_step % self.section.every and not is_last:
             return control
         started = time.monotonic()
         action = self._look(state.global_step)

@@ -8,6 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from razona.rewards.mix import parts_row
 from razona.train.collect import Collected
+from razona.train.processes import in_main_process
 
 if TYPE_CHECKING:
     from razona.train.trainer import Trainer
@@ -55,6 +56,25 @@ def stored_rows(
 
 StepWatch = Callable[[Mapping[str, float | None]], None]
 """What a run calls with each step's metrics row; the command line hands in one that draws a progress bar."""
+
+
+Enough = Callable[[int], bool]
+"""Asked with the number of the step that has ended whether the run may end there."""
+
+
+class StopWhen(TrainerCallback):
+    """Ends a run after the step that is enough."""
+
+    def __init__(self, is_enough: Enough) -> None:
+        self.is_enough = is_enough
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> TrainerControl:
+        """Ask, in the main process, for all."""
+        if in_main_process(lambda: self.is_enough(state.global_step)):
+            control.should_training_stop = True
+        return control
 
 
 class StepRecorder(TrainerCallback):

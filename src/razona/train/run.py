@@ -37,7 +37,7 @@ from razona.train.guard import Guard
 from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
 from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
-from razona.train.record import StepRecorder, StepWatch
+from razona.train.record import Enough, StepRecorder, StepWatch, StopWhen
 from razona.train.sft import FineTuned, fine_tune
 from razona.train.trainer import Choice, Engine, Trainer
 from razona.train.trl_config import grpo_config
@@ -71,6 +71,7 @@ def train(
     resume: bool = False,
     watch: StepWatch = lambda row: None,
     tell: Tell = tell_on_stderr,
+    is_enough: Enough | None = None,
 ) -> TrainResult:
     """Train the recipe's model as `train.method` says and leave adapter, metrics, completions and checkpoints in `out`.
 
@@ -82,6 +83,7 @@ def train(
         resume: go on from the last checkpoint in `out`, from the start where it has none; its recipe must be the same.
         watch: called after each step with its metrics row.
         tell: called with each finding of a health rule, and of the guard.
+        is_enough: asked after each GRPO step in the main process; True ends the run there. None: it takes all steps.
 
     Raises:
         RecipeError: a step cannot be shared out to the processes by whole groups.
@@ -100,10 +102,12 @@ def train(
             prepare_folder(run, recipe, resume)
 
         in_main_process(take_folder)
-        return train_in(run, recipe, watch, tell)
+        return train_in(run, recipe, watch, tell, is_enough)
 
 
-def train_in(run: RunDir, recipe: Recipe, watch: StepWatch, tell: Tell = tell_on_stderr) -> TrainResult:
+def train_in(
+    run: RunDir, recipe: Recipe, watch: StepWatch, tell: Tell = tell_on_stderr, is_enough: Enough | None = None
+) -> TrainResult:
     """Train in a folder that the main process holds and that `prepare_folder` has made ready."""
     with stop_together():
         transformers.set_seed(recipe.train.seed)
@@ -122,6 +126,8 @@ def train_in(run: RunDir, recipe: Recipe, watch: StepWatch, tell: Tell = tell_on
         trained = cast(PreTrainedModel, trainer.model)
         guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
         check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
+    if is_enough is not None:
+        trainer.add_callback(StopWhen(is_enough))  # before the guard, which measures after the last step
     if guard is not None:
         trainer.add_callback(guard)
     checkpoint = in_main_process(lambda: last_checkpoint(run))

@@ -5,9 +5,11 @@ import math
 import shutil
 import sys
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import cast
 
 import datasets
@@ -32,9 +34,10 @@ from razona.core.rundir import RunDir
 from razona.data import PromptWriter
 from razona.models.arithmetic import wants_autocast
 from razona.models.load import Policy, load_policy, lora_config
-from razona.recipe import Recipe
+from razona.recipe import Recipe, SftSection
+from razona.train.cost import Cost
 from razona.train.processes import in_main_process
-from razona.train.solutions import Solution, given_solutions, in_order, own_solutions
+from razona.train.solutions import Found, Solution, given_solutions, in_order, own_solutions
 
 IGNORED = -100
 """Label of a token that no loss is computed of: the prompt's."""
@@ -50,6 +53,10 @@ class FineTuned:
     updates: int
     trained_tokens: int
     """Of the solutions, with repetition: those that the loss is computed of."""
+    sampled_tokens: int
+    """Sampled, and read as prompts, in search of own solutions; 0 with given ones."""
+    token_passes: int
+    """1 for each sampled token, 3 for each that was trained on, the prompts' among them."""
     seconds: float
     """With the sampling of own solutions."""
     last_loss: float | None
@@ -74,18 +81,19 @@ def fine_tune(
     if in_main_process(run.sft_summary.exists):
         return _load(policy, recipe, run)
     started = time.monotonic()
-    solutions = in_main_process(lambda: _solutions(policy, recipe, problems, run))
+    found = in_main_process(lambda: _solutions(policy, recipe, problems, run))
+    solutions = found.solutions
     model = policy.model
     if recipe.lora is not None and not isinstance(model, PeftModel):
         model = cast(PeftModel, get_peft_model(cast(PreTrainedModel, model), lora_config(recipe.lora)))
     rows = [token_row(one, policy) for one in in_order(solutions, recipe.sft.epochs, recipe.train.seed)]
-    config = sft_config(recipe, run, num_solutions=len(solutions), num_processes=num_processes())
+    batch_size = min(recipe.sft.batch_size, len(solutions))
+    updates = num_updates([len(row["input_ids"]) for row in rows], batch_size, recipe.sft, found.sampled_tokens)
+    config = sft_config(recipe, run, batch_size=batch_size, updates=updates, num_processes=num_processes())
     if is_main_process():
         origins = Counter(one.origin for one in solutions)
         told = ", ".join(f"{count} {origin}" for origin, count in origins.items())
-        print(
-            f"razona: fine-tuning on {len(solutions)} solutions ({told}), {config.max_steps} updates", file=sys.stderr
-        )
+        print(f"razona: fine-tuning on {len(solutions)} solutions ({told}), {updates} updates", file=sys.stderr)
     recorder = _Recorder(run, watch)
     trainer = SFTTrainer(
         model=model,  # pyright: ignore[reportArgumentType]
@@ -96,17 +104,20 @@ def fine_tune(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    used = rows[: config.max_steps * min(recipe.sft.batch_size, len(solutions))]
-    found = FineTuned(
+    used = rows[: updates * batch_size]
+    read = sum(len(row["input_ids"]) for row in used)
+    done = FineTuned(
         solutions=len(solutions),
-        updates=config.max_steps,
+        updates=updates,
         trained_tokens=sum(sum(label != IGNORED for label in row["labels"]) for row in used),
+        sampled_tokens=found.sampled_tokens,
+        token_passes=Cost(forward=found.sampled_tokens, trained=read).passes,
         seconds=time.monotonic() - started,
         last_loss=recorder.last_loss,
     )
     tuned = Policy(model=cast(PreTrainedModel, model), tokenizer=policy.tokenizer, name=policy.name)
-    in_main_process(lambda: _save(tuned, found, run))
-    return tuned, found
+    in_main_process(lambda: _save(tuned, done, run))
+    return tuned, done
 
 
 def _save(policy: Policy, found: FineTuned, run: RunDir) -> None:
@@ -126,22 +137,22 @@ def _load(policy: Policy, recipe: Recipe, run: RunDir) -> tuple[Policy, FineTune
     return replace(policy, model=model), found
 
 
-def _solutions(policy: Policy, recipe: Recipe, problems: Sequence[Problem], run: RunDir) -> list[Solution]:
+def _solutions(policy: Policy, recipe: Recipe, problems: Sequence[Problem], run: RunDir) -> Found:
     if recipe.sft.source == "given":
         writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
         found = given_solutions(problems, recipe, writer)
     else:
         found = own_solutions(problems, recipe, policy)
     longest = getattr(policy.model.config, "max_position_embeddings", None) or math.inf
-    fitting = [one for one in found if len(token_row(one, policy)["input_ids"]) <= longest]
+    fitting = [one for one in found.solutions if len(token_row(one, policy)["input_ids"]) <= longest]
     if not fitting:
         raise DataError(
-            f"none of {len(found)} solutions fits into {policy.name}, which reads {longest} tokens. Choose shorter "
-            "problems (data.max_prompt_tokens)."
+            f"none of {len(found.solutions)} solutions fits into {policy.name}, which reads {longest} tokens. Choose "
+            "shorter problems (data.max_prompt_tokens)."
         )
     run.sft_metrics.unlink(missing_ok=True)
     write_jsonl(run.sft_solutions, [one.as_row() for one in fitting])
-    return fitting
+    return replace(found, solutions=fitting)
 
 
 def token_row(solution: Solution, policy: Policy) -> dict[str, list[int]]:
@@ -155,12 +166,29 @@ def token_row(solution: Solution, policy: Policy) -> dict[str, list[int]]:
     return {"input_ids": [*prompt, *answer], "labels": [*[IGNORED] * len(prompt), *answer]}
 
 
-def sft_config(recipe: Recipe, run: RunDir, *, num_solutions: int, num_processes: int = 1) -> SFTConfig:
-    """Give TRL's configuration of the fine-tuning that a recipe asks for."""
+def num_updates(lengths: Sequence[int], batch_size: int, section: SftSection, sampled_tokens: int) -> int:
+    """Give the optimizer updates: all that the rows hold, or as many as the limits of the section allow, at least one.
+
+    Args:
+        lengths: tokens of each row, in the order in which they are trained on.
+        sampled_tokens: that the budget has paid already.
+    """
+    batches = [sum(lengths[start : start + batch_size]) for start in range(0, len(lengths), batch_size)]
+    if section.max_steps is not None:
+        batches = batches[: section.max_steps]
+    if section.max_token_passes is not None:
+        spent = [Cost(forward=sampled_tokens, trained=trained).passes for trained in accumulate(batches)]
+        batches = batches[: max(1, bisect_right(spent, section.max_token_passes))]
+    return len(batches)
+
+
+def sft_config(recipe: Recipe, run: RunDir, *, batch_size: int, updates: int, num_processes: int = 1) -> SFTConfig:
+    """Give TRL's configuration of the fine-tuning that a recipe asks for.
+
+    Args:
+        batch_size: solutions of an update, over all processes.
+    """
     section, train = recipe.sft, recipe.train
-    batch_size = min(section.batch_size, num_solutions)
-    steps = math.ceil(num_solutions * section.epochs / batch_size)
-    steps = steps if section.max_steps is None else min(steps, section.max_steps)
     share = max(1, batch_size // num_processes)
     passes = next(
         count for count in range(1, share + 1) if share % count == 0 and share // count <= train.microbatch_size
@@ -170,13 +198,13 @@ def sft_config(recipe: Recipe, run: RunDir, *, num_solutions: int, num_processes
         output_dir=str(run.sft_weights.parent),
         seed=train.seed,
         data_seed=train.seed,
-        max_steps=steps,
+        max_steps=updates,
         per_device_train_batch_size=share // passes,
         gradient_accumulation_steps=passes,
         train_sampling_strategy="sequential",  # the rows come in the order in which they are trained on
         learning_rate=section.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=min(section.warmup_steps, steps // 2),
+        warmup_steps=min(section.warmup_steps, updates // 2),
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         max_length=None,

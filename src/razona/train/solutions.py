@@ -17,6 +17,15 @@ from razona.verify import Tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Solutions, and what it took to find them."""
+
+    solutions: list["Solution"]
+    sampled_tokens: int = 0
+    """Sampled, and read as prompts, in search of own solutions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
     """A prompt and what should follow it."""
 
@@ -44,7 +53,7 @@ def written(tags: Tags, working: str, answer: str) -> str:
     return f"{told}{tags.working_close}{tags.solution_open}{answer}{tags.solution_close}"
 
 
-def given_solutions(problems: Sequence[Problem], recipe: Recipe, writer: PromptWriter) -> list[Solution]:
+def given_solutions(problems: Sequence[Problem], recipe: Recipe, writer: PromptWriter) -> Found:
     """Give the worked solutions that the problems come with, at most `sft.num_problems`.
 
     Raises:
@@ -58,7 +67,7 @@ def given_solutions(problems: Sequence[Problem], recipe: Recipe, writer: PromptW
             "worked solution; expected a column `solution` beside the target. Give the data one, or set "
             "sft.source: own."
         )
-    return [
+    solutions = [
         Solution(
             problem_id=problem.id,
             prompt=writer.write(problem),
@@ -67,9 +76,10 @@ def given_solutions(problems: Sequence[Problem], recipe: Recipe, writer: PromptW
         )
         for problem in worked
     ]
+    return Found(solutions=solutions)
 
 
-def own_solutions(problems: Sequence[Problem], recipe: Recipe, policy: Policy) -> list[Solution]:
+def own_solutions(problems: Sequence[Problem], recipe: Recipe, policy: Policy) -> Found:
     """Sample the policy and keep what the verifier accepts: its own working, in the recipe's form.
 
     Raises:
@@ -78,10 +88,11 @@ def own_solutions(problems: Sequence[Problem], recipe: Recipe, policy: Policy) -
     section, train = recipe.sft, recipe.train
     chosen = list(problems[: section.num_problems])
     asking = Asking(tokenizer=policy.tokenizer, examples=list(problems[: NUM_EXAMPLES + 1]))
+    ask = prompt_writer(section.prompt, recipe.prompt, asking)
     evaluation = evaluate(
         policy,
         chosen,
-        prompt_writer(section.prompt, recipe.prompt, asking),
+        ask,
         judge_of(recipe),
         samples=section.samples,
         sampling=Sampling(max_tokens=recipe.rollout.max_completion_tokens, temperature=recipe.rollout.temperature),
@@ -100,7 +111,9 @@ def own_solutions(problems: Sequence[Problem], recipe: Recipe, policy: Policy) -
             f"{section.prompt!r} is right, so there is nothing to learn from. Try another sft.prompt (razona eval "
             "shows which suits the model best), more sft.samples, easier problems, or sft.source: given."
         )
-    return found
+    read = sum(writer.count_tokens([ask(problem) for problem in chosen]))
+    sampled = sum(one.completion.num_tokens for one in evaluation.all_judged)
+    return Found(solutions=found, sampled_tokens=read + sampled)
 
 
 def best_of(judged: Sequence[Judged], tags: Tags, count: int) -> list[tuple[str, str]]:
