@@ -119,7 +119,7 @@ def _form(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _source(model: str, section: ModelSection) -> dict[str, object]:
+def source_of(model: str, section: ModelSection) -> dict[str, object]:
     """Give how a model is loaded, and its weights."""
     folder = Path(razona.__file__).parent / "models" / EMBEDDED if model == EMBEDDED else Path(model)
     return {**_section_for(model, section).model_dump(mode="json"), "weights": _weights_of(folder)}
@@ -185,7 +185,7 @@ def evaluate_named(
         batch_size=wanted.batch_size,
         seed=wanted.seed,
         form=_form(wanted.recipe),
-        source=_source(model, wanted.recipe.model),
+        source=source_of(model, wanted.recipe.model),
     )
     total = len(loaded.problems) * (wanted.samples + wanted.is_greedy_too)
     source = models or Models()

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from razona.rollout import Sampling
 
 
+JudgeCompletions = Callable[[Sequence[Completion], Sequence[Problem]], list[Judged]]
+"""Completions, and the problem of each -> what was found out about them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
     """How completions are judged: any kind of problem, the answer in any form.
@@ -56,7 +60,7 @@ def evaluate(
     policy: "Policy",
     problems: Sequence[Problem],
     write_prompt: Callable[[Problem], str],
-    judge: Judge,
+    judge: JudgeCompletions,
     *,
     samples: int,
     sampling: "Sampling",

@@ -22,7 +22,7 @@ from razona.core.seeds import derive_seed
 from razona.evaluate.evaluation import Judged, Sides, row_of, sides_of_rows
 from razona.evaluate.measure import measure
 from razona.evaluate.prompts import WritePrompt
-from razona.evaluate.sampling import Judge
+from razona.evaluate.sampling import JudgeCompletions
 
 if TYPE_CHECKING:
     from razona.models.load import Policy
@@ -104,7 +104,7 @@ def evaluate_in(
     policy: Callable[[], "Policy"],
     problems: Sequence[Problem],
     write_prompt: Callable[["Policy"], WritePrompt],
-    judge: Judge,
+    judge: JudgeCompletions,
     request: Request,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> dict[str, object]:
@@ -213,7 +213,7 @@ def _sample_chunk(
     policy: "Policy",
     chunk: _Chunk,
     write_prompt: WritePrompt,
-    judge: Judge,
+    judge: JudgeCompletions,
     request: Request,
     on_batch: Callable[[int], None],
 ) -> list[dict[str, object]]:
