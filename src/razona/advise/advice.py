@@ -130,6 +130,7 @@ def figures_of(found: Evidence) -> list[tuple[str, str]]:
         rows.append(("working gains over blurting, points", f"{100 * gain.value:+.1f} ({ends})"))
     if found.right_in_many is not None:
         rows.append((f"problems solved in {found.many} tries", with_ends(found.right_in_many)))
+        rows.append(("the same, judged by another problem's target: chance", percent(found.right_by_chance)))
     return rows
 
 

@@ -14,8 +14,12 @@ SOLVED = 0.95
 WEAK_SIGNAL = 1 / 3
 """Share of groups with signal below which reinforcement mostly waits: a pass rate of 5 % gives 34 % at group size 8.
 Measured on the embedded model: docs/advise.md."""
+MANY_LABELS = 500
+"""Worked solutions from which on fine-tuning alone did no worse than with reinforcement after it, on the embedded model
+(docs/advise.md); azure-skills says that 300 to 500 good ones suffice."""
 WITHIN_REACH = 0.1
-"""Share of problems solved in 64 tries from which on the ability is there (Lucy: more than 10 % above zero)."""
+"""Share of problems solved in 64 tries, less what guessing gives, from which on the ability is there (Lucy: more than
+10 % above zero)."""
 
 
 class Answer(StrEnum):
@@ -81,15 +85,13 @@ def _worked(found: Evidence) -> str:
 def _in_many(found: Evidence) -> str:
     if found.right_in_many is None:
         return "not measured"
-    return f"{percent(found.right_in_many.value)} of problems solved in {found.many} tries"
+    told = f"{percent(found.right_in_many.value)} of problems solved in {found.many} tries"
+    return f"{told}, {percent(found.right_by_chance)} by chance" if found.right_by_chance else told
 
 
 def _reasons(found: Evidence) -> str:
-    gain = found.working_gain
-    told = "not measured" if gain is None else f"working gains {100 * gain.value:+.0f} points"
-    return (
-        f"{told}; inputs shift: {'yes' if found.inputs_shift else 'not said' if found.inputs_shift is None else 'no'}"
-    )
+    shift = {None: "not said", True: "yes", False: "no"}[found.inputs_shift]
+    return f"{_worked(found)}; inputs shift: {shift}"
 
 
 _BEYOND = Node(
@@ -100,15 +102,15 @@ _BEYOND = Node(
     no=Answer.DISTIL,
 )
 _WEAK = Node(
-    question="solved in many tries?",
-    ask=lambda found: found.right_in_many is not None and found.right_in_many.value >= WITHIN_REACH,
+    question="solved in many tries, beyond chance?",
+    ask=lambda found: found.within_reach is not None and found.within_reach >= WITHIN_REACH,
     saw=_in_many,
     yes=Answer.SFT_THEN_RFT,
     no=_BEYOND,
 )
 _LABELLED = Node(
-    question="does working help, or will inputs shift?",
-    ask=lambda found: bool(found.inputs_shift) or (found.working_gain is not None and found.working_gain.low > 0),
+    question=f"fewer than {MANY_LABELS}, or will inputs shift?",
+    ask=lambda found: found.worked_solutions < MANY_LABELS or bool(found.inputs_shift),
     saw=_reasons,
     yes=Answer.SFT_THEN_RFT,
     no=Answer.SFT,

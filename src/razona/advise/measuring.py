@@ -1,5 +1,6 @@
 """Measures a base model on a recipe's problems: stored as it goes, gone on with after an interruption."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -37,6 +38,9 @@ BLURTED, BLURTED_TOKENS = "blurted", 64
 PROBE_PROBLEMS = 8
 """Of the first measurement, which tells how fast the machine is."""
 Z = 1.96
+MAX_WORDS = 6
+"""Of a target that a program compares; names, units and choices have fewer (our choice)."""
+_WORD, _COMMAND = re.compile(r"[^\W\d_]{2,}"), re.compile(r"\\[A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +201,22 @@ def problems_of(recipe: Recipe, budget: Budget) -> tuple[list[Problem], list[Pro
 
 
 def share_verifiable(problems: Sequence[Problem]) -> float:
-    """Give the share of targets that are judged right against themselves."""
-    outcomes = [
-        check(f"<SOLUTION>{problem.target}</SOLUTION>", problem.target, Settings()).outcome for problem in problems
-    ]
-    return sum(outcome is Outcome.CORRECT for outcome in outcomes) / len(outcomes)
+    """Give the share of targets that are judged right against themselves and are no prose.
+
+    A sentence can be compared letter by letter alone: whoever says the same in other words is judged wrong.
+    """
+    return sum(is_verifiable(problem.target) for problem in problems) / len(problems)
+
+
+def is_verifiable(target: str) -> bool:
+    """Say whether a program can compare answers with this target.
+
+    >>> is_verifiable("x = 12"), is_verifiable("By induction on the number of edges of the graph.")
+    (True, False)
+    """
+    if len(_WORD.findall(_COMMAND.sub(" ", target))) > MAX_WORDS:
+        return False
+    return check(f"<SOLUTION>{target}</SOLUTION>", target, Settings()).outcome is Outcome.CORRECT
 
 
 def check_budget(measuring: Measuring, samples: int) -> None:
@@ -312,4 +327,20 @@ def _under_other_prompts(measuring: Measuring, found: Evidence, first: Evaluatio
 def _in_many_tries(measuring: Measuring, found: Evidence) -> Evidence:
     problems = list(measuring.problems[:MANY_PROBLEMS])
     tried = measuring.evaluate("many", problems, MANY, found.best_prompt)
-    return replace(found, many=MANY, right_in_many=tried.pass_at(MANY))
+    by_chance = right_by_chance(measuring.recipe, tried) if measuring.recipe.rewards.kind == "math" else 0.0
+    return replace(found, many=MANY, right_in_many=tried.pass_at(MANY), right_by_chance=by_chance)
+
+
+def right_by_chance(recipe: Recipe, tried: Evaluation) -> float:
+    """Give the share of problems that are "solved" where each is judged by the target of another one.
+
+    Answers are small numbers, and in 64 tries even a model that knows nothing hits some. The other problem is of the
+    same family where there is one, so that it is the kind of number that is guessed.
+    """
+    order = sorted(range(len(tried.problems)), key=lambda place: (tried.problems[place].family, place))
+    hits = 0
+    for place, other in zip(order, [*order[1:], order[0]], strict=True):
+        completions = [one.completion for one in tried.judged_PK[place]]
+        judged = judge_of(recipe)(completions, [tried.problems[other]] * len(completions))
+        hits += any(one.verdict.outcome is Outcome.CORRECT for one in judged)
+    return hits / len(order)

@@ -63,9 +63,12 @@ def _cot(found: Evidence) -> tuple[bool, str]:
 
 
 def _many(found: Evidence) -> tuple[bool, str]:
-    if found.right_in_many is None:
+    if found.right_in_many is None or found.within_reach is None:
         return False, "not needed"
-    return found.right_in_many.value < 0.1, f"{percent(found.right_in_many.value)} solved in {found.many} tries"
+    told = (
+        f"{percent(found.right_in_many.value)} solved in {found.many} tries, {percent(found.right_by_chance)} by chance"
+    )
+    return found.within_reach < 0.1, told
 
 
 def _form_only(found: Evidence) -> tuple[bool, str]:
@@ -219,7 +222,7 @@ RULES: Sequence[Rule] = (
     ),
     Rule(
         rule="R17 beyond its reach",
-        threshold="fewer than 10 % solved in 64 tries",
+        threshold="fewer than 10 % solved in 64 tries, beyond chance",
         source=YUE,
         says="distil from a stronger model; RFT adds no ability",
         see=_many,
