@@ -17,7 +17,8 @@ from razona.evaluate.held_out import generated_slice, hold_out
 from razona.evaluate.plan import Plan
 from razona.models.load import load_policy
 from razona.recipe import DataSection, ModelSection, Recipe, load
-from razona.train.dataset import longest_allowed, prepare_data
+from razona.train.dataset import prepare_data
+from razona.train.selection import longest_allowed
 
 
 def structures(problems: Sequence[Problem]) -> set[tuple[str, object]]:

@@ -36,7 +36,7 @@ from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.guard import Guard
 from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
-from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
+from razona.train.processes import in_main_process, join_processes, refuse_difference, reward_seed, stop_together
 from razona.train.record import Enough, StepRecorder, StepWatch, StopWhen
 from razona.train.sft import FineTuned, fine_tune
 from razona.train.trainer import Choice, Engine, Trainer
@@ -126,6 +126,7 @@ def train_in(
         trained = cast(PreTrainedModel, trainer.model)
         guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
         check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
+    refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     if is_enough is not None:
         trainer.add_callback(StopWhen(is_enough))  # before the guard, which measures after the last step
     if guard is not None:
