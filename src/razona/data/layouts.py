@@ -21,7 +21,9 @@ from collections.abc import Mapping
 
 GROUND_TRUTHS = ("ground_truth", "reference_answer")
 """Columns of a target beside `messages`."""
-PRINTED = ("{'", "[{'", "['")
+LISTS = ("test_list", "test_imports", "tests", "names")
+"""Columns of code and logic problems that are lists, which CSV files hold as text."""
+PRINTED = ("{'", "[{'", "['", '["')
 """How Python prints what nested columns are made of."""
 WRAPPERS = (
     re.compile(
@@ -49,7 +51,7 @@ def strip_wrapper(question: str) -> str:
 
 def plain_row(row: Mapping[str, object]) -> dict[str, object]:
     """Give the row with `question` and `answer` added where its layout has them elsewhere; its own columns stay."""
-    added: dict[str, object] = {}
+    added: dict[str, object] = {name: _unpacked(row[name]) for name in LISTS if isinstance(row.get(name), str)}
     target = _ground_truth(row)
     if target is not None and not any(name in row for name in ("answer", "target")):
         added["answer"] = target

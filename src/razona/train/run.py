@@ -25,6 +25,7 @@ from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, load_policy, lora_config
+from razona.models.quantised import widen_adapter
 from razona.recipe import Recipe, dump
 from razona.recipe.checks import check_num_processes
 from razona.rewards import Mix
@@ -288,6 +289,8 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         processing_class=policy.tokenizer,
         peft_config=lora_config(recipe.lora) if recipe.lora and not isinstance(policy.model, PeftModel) else None,
     )
+    if recipe.model.load_in_4bit:
+        widen_adapter(cast(PreTrainedModel, trainer.model))
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
     for note in (trainer.engine_note, unpacked):
         if note and is_main_process():
