@@ -17,6 +17,7 @@ from razona.data.filters import keep_usable
 from razona.data.source import read_problems
 from razona.models.load import load_tokenizer
 from razona.recipe import DataSection, ModelSection
+from razona.rewards.user import load_user_function
 from razona.train.selection import select
 from razona.verify import Settings
 
@@ -145,6 +146,11 @@ def test_a_mistake_is_told_with_the_function_row_and_key(body: str, words: list[
 def test_what_is_no_generator_is_told(text: str, error: type[Exception], words: list[str], module) -> None:
     told = mistake(module(text), error)
     assert told.startswith("data.source = ") and [word for word in words if word not in told] == []
+
+
+def test_a_reward_may_be_a_function_in_a_file_too(module) -> None:
+    source = module("def pays(completions, **columns): return [0.5] * len(completions)\n", "pays")
+    assert load_user_function(source)(["a", "b"]) == [0.5, 0.5]
 
 
 def test_a_missing_file_of_python_is_told_with_where_it_was_looked_for(tmp_path: Path) -> None:
