@@ -114,6 +114,7 @@ def train_in(
         transformers.set_seed(recipe.train.seed)
         policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
         data = prepare_data(recipe, policy, run)
+    refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     fine_tuned = None
     if recipe.train.method != "grpo":
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run)
@@ -127,7 +128,6 @@ def train_in(
         trained = cast(PreTrainedModel, trainer.model)
         guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
         check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
-    refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     if is_enough is not None:
         trainer.add_callback(StopWhen(is_enough))  # before the guard, which measures after the last step
     if guard is not None:
