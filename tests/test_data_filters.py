@@ -106,6 +106,14 @@ def test_what_an_evaluation_set_asks_is_left_out(tmp_path: Path) -> None:
     assert ids == ["p1"] and left_out[f"overlap with {tested}"] == ("p0 = row-000001",)
 
 
+def test_an_evaluation_set_may_have_the_recipes_columns_or_the_usual_ones(tmp_path: Path) -> None:
+    usual = write(tmp_path / "usual.jsonl", {"problem": HELD_OUT, "answer": "98"})
+    own = write(tmp_path / "own.jsonl", {"asked": HELD_OUT, "reply": "98"})
+    section = DataSection(source="made.jsonl", question_column="asked", target_column="reply")
+    for tested in (usual, own):
+        assert kept(problems((HELD_OUT, "98")), section.model_copy(update={"not_in": [str(tested)]}))[0] == []
+
+
 def test_generated_problems_are_held_against_evaluation_sets_and_nothing_else(tmp_path: Path) -> None:
     tested = write(tmp_path / "tested.jsonl", {"question": HELD_OUT, "answer": "98"})
     rows = problems((HELD_OUT, "98"), ("a?", "\\frac{1}{"), ("a?", "1"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from razona.core.errors import DataError
 from razona.core.nouns import Problem
-from razona.data.benchmarks import BENCHMARKS, Asked, read_in_order
+from razona.data.benchmarks import BENCHMARKS, QUESTIONS, TARGETS, Asked, read_in_order
 from razona.data.likeness import digest, overlapping, same_question
 from razona.data.source import TASKS
 from razona.data.targets import is_same_target, unread_reason
@@ -138,10 +138,18 @@ def _evaluation_sets(section: DataSection) -> dict[str, list[Problem]]:
             f"data.folder = {folder} holds local copies of {', '.join(BENCHMARKS)}; data.not_in = "
             f"[{', '.join(section.not_in)}] names none of them. Set data.folder: null."
         )
-    sets = {}
+    columns = {"question_column": _names(section.question_column, QUESTIONS)}
+    columns["target_column"] = _names(section.target_column, TARGETS)
+    of_files, sets = DataSection.model_validate(columns), {}
     for name in section.not_in:
+        asked = Asked(data=name, folder=folder if name in BENCHMARKS else None, section=of_files)
         try:
-            sets[name] = read_in_order(Asked(data=name, folder=folder if name in BENCHMARKS else None)).problems
+            sets[name] = read_in_order(asked).problems
         except DataError as error:
             raise DataError(f"data.not_in names {name}: {error}") from error
     return sets
+
+
+def _names(own: str | Sequence[str], usual: Sequence[str]) -> list[str]:
+    """Give the recipe's names of a column, then the usual ones: an evaluation set may have others than the data."""
+    return [*([own] if isinstance(own, str) else own), *usual]
