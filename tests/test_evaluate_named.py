@@ -46,7 +46,7 @@ def test_a_file_whose_problems_cannot_be_told_apart_is_refused(tmp_path: Path, r
 def test_a_mistyped_data_set_is_refused_with_the_nearest_name(tmp_path: Path):
     with pytest.raises(DataError, match=r"--data gsm8 .*Did you mean gsm8k\?|--data gsm8: .*Did you mean gsm8k\?"):
         load_benchmark(Asked(data="gsm8"))
-    with pytest.raises(DataError, match=r"there is no gsm8k_test.jsonl in it"):
+    with pytest.raises(DataError, match=r"holds no gsm8k_test.jsonl. Put the rows of openai/gsm8k"):
         load_benchmark(Asked(data="gsm8k", folder=tmp_path))
 
 

@@ -17,7 +17,8 @@ from razona.evaluate.held_out import generated_slice, hold_out
 from razona.evaluate.plan import Plan
 from razona.models.load import load_policy
 from razona.recipe import DataSection, ModelSection, Recipe, load
-from razona.train.dataset import longest_allowed, prepare_data
+from razona.train.dataset import prepare_data
+from razona.train.selection import longest_allowed
 
 
 def structures(problems: Sequence[Problem]) -> set[tuple[str, object]]:
@@ -71,7 +72,8 @@ def file_recipe(folder: Path, problems: Sequence[Problem], *changes: str) -> Rec
 
 
 def test_a_file_gives_up_problems_that_are_then_not_trained_on(tmp_path: Path):
-    recipe = file_recipe(tmp_path, [*of_file(30), *of_file(30)], "train.steps=10")  # each question twice
+    twice = [*of_file(30), *of_file(30)]
+    recipe = file_recipe(tmp_path, twice, "train.steps=10", "data.duplicates=keep")
     policy, run = load_policy(ModelSection()), RunDir(tmp_path / "run")
     data = prepare_data(recipe, policy, run)
     held_out = {problem.question for problem in data.held_out}

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from razona.core.errors import DataError
+from razona.core.functions import is_function_name
 from razona.core.nouns import Problem
-from razona.data.source import TASKS, is_file_source, load_problems, read_problems
+from razona.data.source import TASKS, UNASKED, is_file_source, load_problems, read_problems
 from razona.recipe import DataSection
 
 QUESTIONS = ["question", "problem", "quiz", "prompt"]
@@ -126,7 +127,7 @@ def load_benchmark(asked: Asked) -> Loaded:
     section, kind = find_section(asked)
     if asked.num_problems is not None:
         section = section.model_copy(update={"max_problems": asked.num_problems})
-    problems = load_problems(section, count=asked.num_problems or 0, seed=0)
+    problems = load_problems(section, count=asked.num_problems or UNASKED, seed=0, split="evaluation")
     return Loaded(problems=problems, kind=kind, source=section.source)
 
 
@@ -166,19 +167,19 @@ def _place_of(benchmark: Benchmark, folder: Path | None) -> str:
     path = folder / benchmark.file
     if not path.is_file():
         raise DataError(
-            f"--data-folder {folder}: there is no {benchmark.file} in it. Put the rows of {benchmark.hub} there under "
-            "that name, or leave --data-folder out to load them from the hub."
+            f"the folder of local copies, {folder}, holds no {benchmark.file}. Put the rows of {benchmark.hub} there "
+            "under that name, or name no folder (--data-folder, data.folder) to load them from the hub."
         )
     return str(path)
 
 
 def _refuse_typing_error(name: str) -> None:
     """Refuse what is neither a file, nor a hub name (`owner/name`), nor a short name."""
-    if name == TASKS or "/" in name or is_file_source(name):
+    if name == TASKS or "/" in name or is_file_source(name) or is_function_name(name):
         return
     near = get_close_matches(name, BENCHMARKS, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise DataError(
         f"--data {name}: there is no data set of that name.{hint} Give `{TASKS}`, one of {', '.join(BENCHMARKS)}, a "
-        ".jsonl, .csv or .parquet file, or a hub name (owner/name)."
+        ".jsonl, .csv or .parquet file, a hub name (owner/name), or a function that yields problems (module:function)."
     )

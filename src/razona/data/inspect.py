@@ -1,30 +1,17 @@
 """What a data set holds before anything is trained on it: duplicates, contradictions, overlap, unreadable targets."""
 
-import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from hashlib import blake2b, sha256
 
-from razona.core.nouns import Outcome, Problem
-from razona.verify import Settings, check
+from razona.core.nouns import Problem
+from razona.data.likeness import digest, near_pairs, numbers, overlapping, same_question
+from razona.data.targets import is_same_target, unread_reason
+from razona.verify import Settings
 
-SHINGLE_WORDS = 3
-"""Words of a shingle, the unit in which near duplicates are compared."""
-NEAR = 0.8
-"""Jaccard similarity of two shingle sets from which on two questions are near duplicates (datasketch's usual limit)."""
-CANDIDATE, PERMUTATIONS = 0.6, 128
-"""Similarity from which on MinHash names a pair, and hashes of a sketch. Pairs are then compared exactly, so a lower
-limit costs time alone, and misses fewer."""
-OVERLAP_WORDS, OVERLAP_SHARE = 8, 0.5
-"""Of an evaluation question's runs of 8 words, the share that stands in a training question which overlaps with it
-(Tuelu 3, arXiv:2411.15124, section 3.2, matches 8-grams and takes half of the test instance). One shared run alone says
-little: "where m and n are relatively prime positive integers" is in 700 problems."""
 MAX_NAMED = 5
 """Examples that a report names of each finding."""
-_WORD = re.compile(r"\w+|[^\w\s]")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+SETTINGS = Settings()
+"""The verifier's defaults: an inspection knows no recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +30,7 @@ class Inspection:
     source: str
     problems: int
     sha256: str
-    """Of ids, questions and targets in the file's order."""
+    """Of ids, questions and targets, in order of id."""
     question_characters: Mapping[str, int]
     """Quantiles."""
     duplicates: Finding
@@ -79,14 +66,15 @@ def inspect_problems(
         is_math: their targets are answers, which can be judged against themselves.
     """
     repeats = list(_repeats(problems))
-    near = list(_near_pairs(problems, without={two.id for _, two in repeats}))
-    same = [(one, two) for one, two in near if _numbers(one.question) == _numbers(two.question)]
-    other = [(one, two) for one, two in near if _numbers(one.question) != _numbers(two.question)]
-    contradicting = [(one, two) for one, two in repeats if not _is_same_target(one, two)]
+    repeated = {two.id for _, two in repeats}
+    near = list(near_pairs([problem for problem in problems if problem.id not in repeated]))
+    same = [(one, two) for one, two in near if numbers(one.question) == numbers(two.question)]
+    other = [(one, two) for one, two in near if numbers(one.question) != numbers(two.question)]
+    contradicting = [(one, two) for one, two in repeats if not is_same_target(one, two, SETTINGS)]
     return Inspection(
         source=source,
         problems=len(problems),
-        sha256=_digest(problems),
+        sha256=digest(problems),
         question_characters=_quantiles([len(problem.question) for problem in problems]),
         duplicates=_pairs(repeats),
         contradictions=_pairs(contradicting),
@@ -104,109 +92,27 @@ def _pairs(pairs: Sequence[tuple[Problem, Problem]]) -> Finding:
     return Finding(count=len(seconds), examples=tuple(named))
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
-
-
-def _numbers(text: str) -> list[str]:
-    return sorted(_NUMBER.findall(text))
-
-
 def _repeats(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Problem]]:
     """Give (first, later) for each problem that asks what an earlier one asked."""
     first: dict[str, Problem] = {}
     for problem in problems:
-        before = first.setdefault(" ".join(_words(problem.question)), problem)
+        before = first.setdefault(same_question(problem), problem)
         if before is not problem:
             yield before, problem
 
 
-def _is_same_target(one: Problem, two: Problem) -> bool:
-    return one.target == two.target or _verdict(one.target, two.target)[0] is Outcome.CORRECT
-
-
-def _near_pairs(problems: Sequence[Problem], without: set[str]) -> Iterator[tuple[Problem, Problem]]:
-    """Give (earlier, later) pairs of nearly the same words; candidates come from MinHash and are then compared."""
-    from datasketch import MinHash, MinHashLSH
-
-    index = MinHashLSH(threshold=CANDIDATE, num_perm=PERMUTATIONS)
-    shingles: dict[str, frozenset[bytes]] = {}
-    of_id: dict[str, Problem] = {}
-    for problem in problems:
-        if problem.id in without:
-            continue
-        own = frozenset(_shingles(_words(problem.question), SHINGLE_WORDS))
-        sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
-        sketch.update_batch(list(own))
-        for candidate in sorted(map(str, index.query(sketch))):
-            if _similarity(shingles[candidate], own) >= NEAR:
-                yield of_id[candidate], problem
-        index.insert(problem.id, sketch)
-        shingles[problem.id], of_id[problem.id] = own, problem
-
-
-def _shingles(words: Sequence[str], size: int) -> Iterator[bytes]:
-    """Give every run of `size` words, or the whole text where it is shorter."""
-    for start in range(max(1, len(words) - size + 1)):
-        yield " ".join(words[start : start + size]).encode("utf-8", "surrogatepass")
-
-
-def _similarity(one: frozenset[bytes], two: frozenset[bytes]) -> float:
-    return len(one & two) / len(one | two)
-
-
 def _unverifiable(problems: Sequence[Problem]) -> Finding:
-    found = [f"{problem.id}: {reason}" for problem in problems if (reason := _unread_reason(problem))]
+    reasons = ((problem, unread_reason(problem, "math", SETTINGS)) for problem in problems)
+    found = [f"{problem.id}: {reason}" for problem, reason in reasons if reason]
     return Finding(count=len(found), examples=tuple(found[:MAX_NAMED]))
-
-
-def _unread_reason(problem: Problem) -> str:
-    """Give why a problem's own target is not judged right; "" where it is."""
-    outcome, reason = _verdict(problem.target, problem.target)
-    return "" if outcome is Outcome.CORRECT else f"{outcome}: {reason or 'its own target is not judged right'}"
-
-
-@lru_cache(maxsize=100_000)
-def _verdict(answer: str, target: str) -> tuple[Outcome, str]:
-    found = check(f"<SOLUTION>{answer}</SOLUTION>", target, Settings())
-    return found.outcome, found.reason
 
 
 def _overlap(problems: Sequence[Problem], held_out: Sequence[Problem]) -> Finding:
-    holders: dict[bytes, list[str]] = defaultdict(list)
-    sizes: dict[str, int] = {}
-    lengths: set[int] = set()
-    for problem in held_out:
-        words = _words(problem.question)
-        length = min(OVERLAP_WORDS, len(words))
-        runs = {_hash(run) for run in _shingles(words, length)}
-        lengths.add(length)
-        sizes[problem.id] = len(runs)
-        for run in runs:
-            holders[run].append(problem.id)
-    found = []
-    for problem in problems:
-        words = _words(problem.question)
-        runs = {_hash(run) for length in lengths if len(words) >= length for run in _shingles(words, length)}
-        shared = Counter(holder for run in runs for holder in holders.get(run, ()))
-        hit = next((holder for holder, count in shared.items() if count >= OVERLAP_SHARE * sizes[holder]), None)
-        if hit is not None:
-            found.append(f"{problem.id} = {hit}")
+    found = [f"{problem.id} = {other}" for problem, other in overlapping(problems, held_out)]
     return Finding(count=len(found), examples=tuple(found[:MAX_NAMED]))
-
-
-def _hash(run: bytes) -> bytes:
-    return blake2b(run, digest_size=8).digest()
 
 
 def _quantiles(values: Sequence[int]) -> dict[str, int]:
     ordered = sorted(values)
     places = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
     return {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in places.items()}
-
-
-def _digest(problems: Sequence[Problem]) -> str:
-    state = sha256()
-    for problem in problems:
-        state.update("\x1f".join((problem.id, problem.question, problem.target, "")).encode("utf-8", "surrogatepass"))
-    return state.hexdigest()

@@ -105,10 +105,12 @@ def load_model(name: str, recipe: Recipe) -> "Policy":
 
 
 def _section_for(name: str, section: ModelSection) -> ModelSection:
-    """Give how to load a model of any name; a revision and trust in its code are said of the recipe's own alone."""
+    """Give how to load a model of any name; revision and trust are said of the recipe's own alone."""
     if name == section.name:
         return section
-    return section.model_copy(update={"name": name, "revision": None, "trust_remote_code": False})
+    return section.model_copy(
+        update={"name": name, "revision": None, "trust_remote_code": False, "allow_pickle": False}
+    )
 
 
 def _form(recipe: Recipe) -> dict[str, object]:

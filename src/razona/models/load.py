@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from peft import LoraConfig, PeftModel
@@ -14,6 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from razona.core.errors import ModelError
 from razona.core.launch import is_main_process
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
+from razona.models.quantised import quantisation
+from razona.models.refusals import cannot_load, wants_safetensors
 from razona.recipe import LoraSection, ModelSection
 
 EMBEDDED = "embedded"
@@ -82,7 +85,7 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
             source, revision=section.revision, trust_remote_code=section.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(_cannot_load("tokenizer", section, error)) from error
+        raise cannot_load("tokenizer", section, error) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"model.name = {section.name}: its tokenizer has no end-of-text token, so completions never end"
@@ -102,23 +105,26 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
 
 
 def load_policy(section: ModelSection, *, trains_all_weights: bool = False) -> Policy:
-    """Load model and tokenizer by hub name, folder, or `embedded`; weights from safetensors only.
+    """Load model and tokenizer by hub name, folder, or `embedded`; weights from safetensors, unless pickle is allowed.
 
     Raises:
-        ModelError: it cannot be found, read or reached.
+        ModelError: it cannot be found, read or reached, or not in 4 bits on this machine.
     """
+    source, in_4_bits = resolve(section.name), quantisation(section)
+    use_safetensors = wants_safetensors(source, section)
     tokenizer = load_tokenizer(section)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            resolve(section.name),
+            source,
             revision=section.revision,
             dtype=_dtype(section, trains_all_weights),
             trust_remote_code=section.trust_remote_code,
-            use_safetensors=True,
+            use_safetensors=use_safetensors,
+            **in_4_bits,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(_cannot_load("model", section, error)) from error
-    if torch.cuda.is_available():
+    except (OSError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
+        raise cannot_load("model", section, error) from error
+    if torch.cuda.is_available() and not section.load_in_4bit:  # those are where they were packed
         torch.nn.Module.to(model, "cuda")
     return Policy(model=model, tokenizer=tokenizer, name=section.name)
 
@@ -127,9 +133,10 @@ def load_tuned(section: ModelSection, adapter: Path) -> Policy:
     """Load what a run trained: an adapter upon its base, or a whole model.
 
     Raises:
-        ModelError: `adapter` holds neither.
+        ModelError: `adapter` holds neither, or an adapter in a pickle file that is not allowed.
     """
     if (adapter / "adapter_config.json").exists():
+        wants_safetensors(str(adapter), section)
         base = load_policy(section)
         return Policy(
             model=PeftModel.from_pretrained(base.model, str(adapter)), tokenizer=base.tokenizer, name=str(adapter)
@@ -161,13 +168,4 @@ def lora_config(section: LoraSection) -> LoraConfig:
         lora_dropout=section.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
-    )
-
-
-def _cannot_load(what: str, section: ModelSection, error: Exception) -> str:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (
-        f"the {what} of model.name = {section.name} cannot be loaded: {first_line} "
-        "Expected `embedded`, a folder written by save_pretrained(), or a hub name that this machine can reach "
-        "(a gated one needs `hf auth login`)."
     )

@@ -143,6 +143,24 @@ def check_families(source: str, families: Sequence[str]) -> None:
     )
 
 
+def check_data_folder(folder: str | None, not_in: Sequence[str]) -> None:
+    """Refuse a folder of benchmarks that nothing is read from."""
+    if folder is not None and not not_in:
+        raise RecipeError(
+            f"data.folder = {folder} holds local copies of the benchmarks in data.not_in, and data.not_in = []. Name "
+            "one there, for example data.not_in: [math500], or set data.folder: null."
+        )
+
+
+def check_quantised(load_in_4bit: bool, trains_all_weights: bool) -> None:
+    """Refuse to train weights of 4 bits: a gradient moves them by less than they can tell apart."""
+    if load_in_4bit and trains_all_weights:
+        raise RecipeError(
+            "model.load_in_4bit = true with lora: null would train weights of 4 bits, which cannot be. Train an "
+            "adapter (lora: {}), or set model.load_in_4bit: false."
+        )
+
+
 def check_guard(every: int, patience: int | None) -> None:
     """Refuse a guard that would count what is never measured."""
     if every == 0 and patience is not None:

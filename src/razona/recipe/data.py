@@ -1,10 +1,10 @@
 """The recipe's sections `data` and `prompt`: the problems, and the form in which they are asked."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from razona.recipe.checks import check_tags, check_template, fill_placeholders
+from razona.recipe.checks import check_data_folder, check_tags, check_template, fill_placeholders
 from razona.recipe.section import Section, Text, raise_all
 
 SYSTEM = (
@@ -17,7 +17,8 @@ class DataSection(Section):
     """Where the problems come from."""
 
     source: Text = "tasks"
-    """`tasks` are our generators (our demo); else a .jsonl, .csv or .parquet file, or a hub data set."""
+    """`tasks` are our generators (our demo); else a .jsonl, .csv or .parquet file, a hub data set, or a generator of
+    your own, `package.module:function` or `path/to/file.py:function`, which yields problems (docs/data.md)."""
     config: Text | None = None
     """Configuration of a hub data set, for example `main`. null where it has only one."""
     split: Text = "train"
@@ -38,6 +39,22 @@ class DataSection(Section):
     drop_longest: float = Field(default=0.0, ge=0, lt=1)
     """Share of the problems, those with the longest prompts, that is left out, too, and counted. 0: none. 0.1 is what
     the well-known GRPO notebooks do on DAPO-Math-17k."""
+    unverifiable: Literal["drop", "keep"] = "drop"
+    """Problems that pay no completion: the target, given as the answer, is not judged right (kind math), or tests or
+    puzzle cannot be read (code, logic). `drop` leaves them out, and lists them. Not looked at with source `tasks`."""
+    duplicates: Literal["drop", "keep"] = "drop"
+    """Problems that ask what an earlier one asks, but for case and white space. `drop` leaves them out, and all of them
+    where their targets contradict each other: no one knows which is right. Not looked at with source `tasks`."""
+    not_in: list[Text] = []
+    """Evaluation sets that nothing may be learned from: a benchmark's short name (`math500`), a file, a hub name.
+    Problems that hold half of a question of theirs, in runs of 8 words, are left out. Empty: none is compared."""
+    folder: Text | None = None
+    """With local copies of the benchmarks in `not_in`. null: they come from the hub."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        check_data_folder(self.folder, self.not_in)
+        return self
 
 
 class PromptSection(Section):

@@ -18,6 +18,12 @@ class ModelSection(Section):
     """Branch, tag or commit on the hub. null is the main branch, which may change under you."""
     trust_remote_code: bool = False
     """Runs Python code that comes with the model. Off: nothing from the hub is executed."""
+    load_in_4bit: bool = False
+    """Holds the frozen weights in 4 bits (NF4, double quantisation, products in bfloat16: QLoRA, arXiv:2305.14314): a
+    quarter of their memory, for slower steps and a rounded base. Needs an NVIDIA GPU, bitsandbytes and an adapter."""
+    allow_pickle: bool = False
+    """Reads pytorch_model.bin where a model has no safetensors. Pickle files can run code when they are read; torch's
+    restricted reader is used, and the run says so. Off: such a model is refused."""
 
 
 class LoraSection(Section):

@@ -14,7 +14,7 @@ class RewardComponent(Section):
 
     name: Text
     """A reward of `razona.rewards`: `correct`, `format`, ...; or a function of your own with TRL's signature, as
-    `package.module:function`."""
+    `package.module:function` or `path/to/file.py:function`."""
     weight: float = Field(default=1.0, gt=0)
     """What the component's value is multiplied with."""
     when: Literal["always", "correct"] = "always"

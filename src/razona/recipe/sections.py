@@ -12,6 +12,7 @@ from razona.recipe.checks import (
     check_fine_tuned_reference,
     check_guard,
     check_microbatch_size,
+    check_quantised,
     check_reference,
     check_step_size,
 )
@@ -86,6 +87,7 @@ class Recipe(Section):
                 lambda: check_soundness(self.rewards.mix, self.rewards.components),
                 lambda: check_families(self.data.source, self.data.families),
                 lambda: check_guard(self.guard.every, self.guard.patience),
+                lambda: check_quantised(self.model.load_in_4bit, self.lora is None),
                 lambda: check_reference(self.model.revision, self.lora is None, train.kl_weight),
                 lambda: check_fine_tuned_reference(train.method, self.lora is None, train.kl_weight),
             ]

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from numbers import Real
 
-from razona.core.errors import RecipeError, RewardError
+from razona.core.errors import RewardError
+from razona.core.functions import find_function
 from razona.recipe.components import Span
 from razona.rewards.sample import Value
 
@@ -14,28 +14,12 @@ UserFunction = Callable[..., object]
 
 
 def load_user_function(name: str) -> UserFunction:
-    """Give the function at `package.module:function`.
+    """Give the function at `package.module:function` or `path/to/file.py:function`.
 
     Raises:
         RecipeError: the module cannot be imported, or has no such function.
     """
-    module_name, _, attribute = name.partition(":")
-    where = f"rewards.components names {name}"
-    try:
-        module = import_module(module_name)
-    except Exception as error:
-        # Whatever a module of the person's own raises when it is imported.
-        raise RecipeError(
-            f"{where}: importing {module_name!r} failed: {type(error).__name__}: {error}. Expected "
-            "package.module:function; the folder that holds the package must be on PYTHONPATH."
-        ) from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise RecipeError(
-            f"{where}: {module_name} has {'no ' + attribute if function is None else type(function).__name__}; "
-            "expected a function there."
-        )
-    return function
+    return find_function(name, f"rewards.components names {name}")
 
 
 def call_user_function(

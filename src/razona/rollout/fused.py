@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from razona.models.arithmetic import short_product
 from razona.models.families import unusual_attention
+from razona.models.quantised import is_quantised
 
 MAX_FUSED_BYTES = 2**30
 """Up to this size the layers' weights are copied side by side; larger ones are used where they are."""
@@ -31,6 +32,8 @@ def unsupported_reason(model: PreTrainedModel | PeftModel) -> str:
     """Give why a model cannot be decoded here; "" where it can."""
     plain = _plain(model)
     config = plain.config
+    if is_quantised(plain):
+        return "its weights are packed into a few bits"
     if reason := unusual_attention(config):
         return reason
     if getattr(config, "hidden_act", "silu") != "silu":

@@ -92,6 +92,25 @@ def in_main_process(do: Callable[[], Made]) -> Made:
     return broadcast_object_list(made)[0]  # pyright: ignore[reportReturnType]
 
 
+def refuse_difference(what: str, digest: str) -> None:
+    """Refuse to go on with something that must be the same in every process and is not.
+
+    Args:
+        digest: of it, in this process.
+
+    Raises:
+        MachineError: another process has another one.
+    """
+    digests: Sequence[str] = gather_object([digest])
+    other = next((index for index, one in enumerate(digests) if one != digests[0]), None)
+    if other is not None:
+        raise MachineError(
+            f"{what} are others in process {other} than in the main one (sha256 {digests[other][:12]} and "
+            f"{digests[0][:12]}). Every process must read the same: the same files, and a generator that depends on "
+            "its seed alone."
+        )
+
+
 def reward_seed(seed: int) -> int:
     """Give the seed of this process's rewards: a reward drawn at random must not be the same in two processes."""
     return seed if is_main_process() else derive_seed("rewards", seed, process_index())

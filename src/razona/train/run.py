@@ -25,6 +25,7 @@ from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, load_policy, lora_config
+from razona.models.quantised import widen_adapter
 from razona.recipe import Recipe, dump
 from razona.recipe.checks import check_num_processes
 from razona.rewards import Mix
@@ -36,7 +37,7 @@ from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.guard import Guard
 from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
-from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
+from razona.train.processes import in_main_process, join_processes, refuse_difference, reward_seed, stop_together
 from razona.train.record import Enough, StepRecorder, StepWatch, StopWhen
 from razona.train.sft import FineTuned, fine_tune
 from razona.train.trainer import Choice, Engine, Trainer
@@ -113,6 +114,7 @@ def train_in(
         transformers.set_seed(recipe.train.seed)
         policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
         data = prepare_data(recipe, policy, run)
+    refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     fine_tuned = None
     if recipe.train.method != "grpo":
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run)
@@ -287,6 +289,8 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         processing_class=policy.tokenizer,
         peft_config=lora_config(recipe.lora) if recipe.lora and not isinstance(policy.model, PeftModel) else None,
     )
+    if recipe.model.load_in_4bit:
+        widen_adapter(cast(PreTrainedModel, trainer.model))
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
     for note in (trainer.engine_note, unpacked):
         if note and is_main_process():
