@@ -25,6 +25,8 @@ class Device:
     """Bytes/s of memory. None: measured when it is asked for, on this machine."""
     source: str
     """Where the last two come from."""
+    has_short_products: bool = False
+    """A CPU that multiplies in bf16 by itself (AMX), which `train.precision: auto` then asks for."""
 
     @property
     def memory_gib(self) -> float:
@@ -77,7 +79,15 @@ def this_device() -> Device:
 
 def cpu() -> Device:
     """Give this machine's CPU; its memory is what the system and its control group let a process have."""
-    return Device(name="CPU", kind="cpu", memory=_system_memory(), bf16_flop_s=None, bandwidth=None, source="measured")
+    return Device(
+        name="CPU",
+        kind="cpu",
+        memory=_system_memory(),
+        bf16_flop_s=None,
+        bandwidth=None,
+        source="measured",
+        has_short_products=_has_amx(),
+    )
 
 
 def device_named(name: str) -> Device | None:
@@ -122,6 +132,15 @@ def _system_memory() -> int:
     except OSError:
         return total
     return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _has_amx() -> bool:
+    """Say what `razona.models.arithmetic.wants_short_products` asks torch."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return any(line.startswith("flags") and " amx_bf16" in line for line in file)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

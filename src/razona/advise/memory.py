@@ -1,34 +1,24 @@
-"""Will it fit: the memory of a run, part by part, from the recipe and the sizes of its model.
+"""Will it fit, and what makes it fit: the memory of a run from the recipe and the sizes of its model.
 
-First version: the parts that are kept for the whole run are exact; those of a pass are upper bounds.
+docs/memory.md says what was measured, and what is not modelled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import product
 
 from razona.advise.devices import GIB, Device
+from razona.advise.parts import MemoryPart, parts_of
+from razona.advise.setting import Phase, Setting, prompt_tokens_of
 from razona.advise.shape import ModelShape
-from razona.recipe import Recipe
+from razona.recipe import LoraSection, Recipe
 
 MARGIN = 1.15
 """A run fits where the estimate times this does: estimates are held to 15 % of what was measured (docs/memory.md)."""
-ASSUMED_PROMPT_TOKENS = 256
-"""Where neither the recipe nor the caller knows how long prompts are."""
-
-Phase = Literal["always", "loading", "sampling", "training"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPart:
-    """What one thing takes."""
-
-    name: str
-    bytes: int
-    phase: Phase
-    """When it is held. The peak is what is always held and the largest of the other phases."""
-    how: str
-    """The sum that gives it, in words."""
+LEAST_SLOTS = 8
+"""Fewer completions at a time leave most of a machine idle (our choice)."""
+LEAST_COMPLETION_TOKENS = 256
+"""Below, working out has no room (our choice)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +48,7 @@ class MemoryEstimate:
     @property
     def at_peak(self) -> tuple[MemoryPart, ...]:
         """The parts that are held at the peak, largest first."""
-        held = [part for part in self.parts if part.phase in ("always", self.peak_phase)]
+        held = [part for part in self.parts if part.phase in ("always", self.peak_phase) and part.bytes]
         return tuple(sorted(held, key=lambda part: -part.bytes))
 
     @property
@@ -75,26 +65,11 @@ class MemoryEstimate:
     def sentence(self) -> str:
         """The finding in one sentence."""
         verdict = "fits in" if self.fits else "does not fit in"
+        spare = "" if self.fits or self.total > self.device.memory else f", with {MARGIN - 1:.0%} to spare,"
         return (
-            f"{self.total / GIB:.1f} GiB estimated, which {verdict} the {self.device.memory_gib:.1f} GiB of "
+            f"{self.total / GIB:.1f} GiB estimated, which{spare} {verdict} the {self.device.memory_gib:.1f} GiB of "
             f"{self.device.name}; the largest part is {self.largest.name} with {self.largest.bytes / GIB:.1f} GiB."
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """Changes of a recipe that lower its memory."""
-
-    changes: tuple[str, ...]
-    """`key=value` each, as `--set` takes them; those of the proposals before it are among them."""
-    total: int
-    """Bytes with them."""
-    fits: bool
-
-    @property
-    def options(self) -> str:
-        """The changes as they are typed."""
-        return " ".join(f"--set {change}" for change in self.changes)
 
 
 def estimate_memory(
@@ -105,53 +80,122 @@ def estimate_memory(
     *,
     prompt_tokens: int | None = None,
 ) -> MemoryEstimate:
-    """Estimate the peak memory of `razona train`."""
-    train, rollout = recipe.train, recipe.rollout
-    prompt = prompt_tokens or recipe.data.max_prompt_tokens or ASSUMED_PROMPT_TOKENS
-    length = rollout.max_completion_tokens
-    value = 2 if device.kind == "gpu" and recipe.lora else 4
-    weights = shape.num_parameters * value
-    trained = shape.lora_parameters(recipe.lora) if recipe.lora else shape.num_parameters
-    micro = train.microbatch_size
-    groups = -(-micro // rollout.group_size)
-    tokens = groups * prompt + micro * length
-    slots = min(train.completions_per_step // num_processes, rollout.max_slots or train.completions_per_step)
-    cache = slots * (prompt + length) * 2 * shape.layers * shape.key_heads * shape.head_dim * value
-    per_token = (8 * shape.hidden + 4 * shape.intermediate + 4 * shape.heads * shape.head_dim) * value
-    layers = 1 if device.kind == "gpu" else shape.layers
-    activations = layers * tokens * per_token + (shape.layers * tokens * shape.hidden * value if layers == 1 else 0)
-    overhead = int(0.7 * GIB)
+    """Estimate the peak memory of `razona train`, every completion at its longest.
 
-    def part(name: str, count: float, phase: Phase, how: str) -> MemoryPart:
-        return MemoryPart(name=name, bytes=int(count), phase=phase, how=how)
+    Args:
+        num_processes: that share a step's completions; each holds the whole model.
+        prompt_tokens: of the longest prompt; None: as `data.max_prompt_tokens` says, or an assumption.
 
-    kept: Sequence[MemoryPart] = (
-        part("weights", weights, "always", f"{shape.num_parameters:,} numbers of {value} bytes"),
-        part("adapter", 4 * trained if recipe.lora else 0, "always", "numbers of 4 bytes"),
-        part("gradients", 4 * trained, "training", "one number of 4 bytes for each trained weight"),
-        part("optimizer", 8 * trained, "always", "AdamW's two moments"),
-        part("activations", activations, "training", "what the backward pass needs"),
-        part("head", 512 * shape.vocabulary * 12, "training", "logits of 512 positions"),
-        part("keys and values", cache, "sampling", "of the completions that run at a time"),
-        part("reference model", 0 if recipe.lora or not train.kl_weight else weights, "always", "a second model"),
-        part("overhead", overhead, "always", "the process"),
-    )
-    return MemoryEstimate(device=device, parts=tuple(kept), num_processes=num_processes)
+    Raises:
+        RecipeError: `lora.target_modules` names what the model has not.
+    """
+    setting = Setting.of(recipe, shape, device)
+    parts = parts_of(recipe, shape, setting, prompt_tokens_of(recipe, prompt_tokens), num_processes)
+    return MemoryEstimate(device=device, parts=parts, num_processes=num_processes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Changes of a recipe that lower its memory."""
+
+    changes: tuple[str, ...]
+    """`key=value` each, as `--set` takes them; those of the proposals before it come first."""
+    total: int
+    """Bytes with them."""
+    fits: bool
+
+    @property
+    def options(self) -> str:
+        """The changes as they are typed."""
+        return " ".join(f"--set {change}" for change in self.changes)
 
 
 def propose(recipe: Recipe, shape: ModelShape, device: Device, num_processes: int = 1) -> list[Proposal]:
-    """Give changes that lower the memory, one after the other, until it fits; empty where it does."""
-    if estimate_memory(recipe, shape, device, num_processes).fits:
+    """Give changes that lower the memory until it fits, each with those before it; empty where it fits already.
+
+    The mildest that suffice: `rollout.max_slots` and `train.microbatch_size` first, which change nothing of what is
+    learned, then `rollout.max_completion_tokens`, `model.load_in_4bit`, and an adapter in place of all weights. Where
+    nothing suffices each that helps stands at its strongest, and the last proposal says so.
+    """
+
+    def estimate(changes: Sequence[_Change]) -> MemoryEstimate:
+        changed = recipe
+        for change in changes:
+            changed = change.make(changed)
+        return estimate_memory(changed, shape, device, num_processes)
+
+    if estimate([]).fits:
         return []
-    changes: list[str] = []
-    proposals: list[Proposal] = []
-    current = recipe
-    while current.train.microbatch_size > 1:
-        size = current.train.microbatch_size // 2
-        while recipe.train.completions_per_step % size:
-            size -= 1
-        current = current.model_copy(update={"train": current.train.model_copy(update={"microbatch_size": size})})
-        changes = [f"train.microbatch_size={size}"]
-    estimate = estimate_memory(current, shape, device, num_processes)
-    proposals.append(Proposal(changes=tuple(changes), total=estimate.total, fits=estimate.fits))
+    kinds = [
+        list(kind(recipe, device, num_processes)) for kind in (_slots, _microbatches, _lengths, _four_bits, _adapters)
+    ]
+    # The last of `product` varies fastest: slots, then microbatches, and so on.
+    mildest_first = product(*([None, *kind] for kind in reversed(kinds)))
+    combinations = ([change for change in reversed(one) if change is not None] for one in mildest_first)
+    taken = next((changes for changes in combinations if estimate(changes).fits), None)
+    if taken is None:
+        taken = []
+        for strongest in [kind[-1] for kind in kinds if kind]:
+            if estimate([*taken, strongest]).total < estimate(taken).total:
+                taken.append(strongest)
+    proposals = []
+    for count in range(1, len(taken) + 1):
+        found = estimate(taken[:count])
+        changes = tuple(one.text for one in taken[:count])
+        proposals.append(Proposal(changes=changes, total=found.total, fits=found.fits))
     return proposals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """One change of a recipe."""
+
+    text: str
+    """`key=value`."""
+    make: Callable[[Recipe], Recipe]
+
+
+def _set(section: str, key: str, value: object) -> _Change:
+    def make(recipe: Recipe) -> Recipe:
+        return recipe.model_copy(update={section: getattr(recipe, section).model_copy(update={key: value})})
+
+    shown = str(value).lower() if isinstance(value, bool) else value
+    return _Change(text=f"{section}.{key}={shown}", make=make)
+
+
+def _slots(recipe: Recipe, device: Device, num_processes: int) -> Iterator[_Change]:
+    """Halves of what runs at a time, down to `LEAST_SLOTS`."""
+    slots = recipe.train.completions_per_step // num_processes
+    slots = min(slots, recipe.rollout.max_slots or slots)
+    while slots > LEAST_SLOTS:
+        slots = max(LEAST_SLOTS, slots // 2)
+        yield _set("rollout", "max_slots", slots)
+
+
+def _microbatches(recipe: Recipe, device: Device, num_processes: int) -> Iterator[_Change]:
+    """Smaller divisors of the present one, largest first: what a step shares out stays whole."""
+    size = recipe.train.microbatch_size
+    for smaller in range(size - 1, 0, -1):
+        if size % smaller == 0:
+            yield _set("train", "microbatch_size", smaller)
+
+
+def _lengths(recipe: Recipe, device: Device, num_processes: int) -> Iterator[_Change]:
+    """Halves of the longest completion, down to `LEAST_COMPLETION_TOKENS`."""
+    length = recipe.rollout.max_completion_tokens
+    while length > LEAST_COMPLETION_TOKENS:
+        length = max(LEAST_COMPLETION_TOKENS, length // 2)
+        yield _set("rollout", "max_completion_tokens", length)
+
+
+def _four_bits(recipe: Recipe, device: Device, num_processes: int) -> Iterator[_Change]:
+    """4-bit weights, beneath an adapter on a GPU, where recipes know them."""
+    if device.kind == "gpu" and recipe.lora is not None and getattr(recipe.model, "load_in_4bit", None) is False:
+        yield _set("model", "load_in_4bit", True)
+
+
+def _adapters(recipe: Recipe, device: Device, num_processes: int) -> Iterator[_Change]:
+    """An adapter of the default size."""
+    if recipe.lora is None:
+        section = LoraSection()
+        yield _Change(text=f"lora.rank={section.rank}", make=lambda one: one.model_copy(update={"lora": section}))

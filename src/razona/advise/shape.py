@@ -77,8 +77,10 @@ class ModelShape:
     """Head and embedding are one matrix."""
     projections: tuple[Projection, ...]
     """Of one layer."""
+    num_norms: int
+    """Of one layer, those of heads not among them."""
     norm_weights: int
-    """Of one layer's norms, biases among them."""
+    """Of one layer's norms, biases and those of heads among them."""
     other_weights: int
     """Of the last norm and of learned positions."""
     has_head_norm: bool
@@ -203,6 +205,7 @@ def _decoder(model_type: str, family: _Family, config: Mapping) -> ModelShape:
             Projection(name=name, inputs=inputs, outputs=outputs, has_bias=bias)
             for name, inputs, outputs, bias in sides
         ),
+        num_norms=family.norms,
         norm_weights=family.norms * hidden + (2 * head_dim if family.has_head_norm else 0),
         other_weights=hidden,
         has_head_norm=family.has_head_norm,
@@ -234,6 +237,7 @@ def _gpt2(config: Mapping) -> ModelShape:
         projections=tuple(
             Projection(name=name, inputs=inputs, outputs=outputs, has_bias=True) for name, inputs, outputs in sides
         ),
+        num_norms=2,
         norm_weights=4 * hidden,
         other_weights=2 * hidden + sizes["n_positions"] * hidden,
         has_head_norm=False,
