@@ -98,4 +98,4 @@ def test_the_verbs_that_train_explain_it(verb, tmp_path, monkeypatch):
     monkeypatch.setattr({"train": "razona.train.train", "demo": "razona.embedded.demo.demo"}[verb], exhaust)
     result = CliRunner().invoke(app, [verb, "demo", "--out", str(tmp_path / "run")])
     assert isinstance(result.exception, MachineError)
-    assert "ran out of memory" in str(result.exception) and "--set train.microbatch_size=" in str(result.exception)
+    assert "ran out of memory" in str(result.exception) and "Start it again with --set " in str(result.exception)

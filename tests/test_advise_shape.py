@@ -97,6 +97,32 @@ def test_a_target_that_the_model_has_not_is_named():
         ModelShape.of_config(CONFIGS[0]).lora_parameters(LoraSection(target_modules=["q_proj", "c_attn"]))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"sliding_window": None},
+        {"sliding_window": 8},
+        {"sliding_window": 8, "use_sliding_window": True},
+        {"use_sliding_window": False, "sliding_window": 8},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("model_type", PACKED)
+def test_what_is_packed_is_what_the_trainer_packs(model_type, changes):
+    from transformers import AutoConfig
+
+    from razona.models.families import unusual_attention
+
+    config = {**SMALL, **changes}
+    shape = ModelShape.of_config({"model_type": model_type, **config})
+    if model_type in ("llama", "mistral"):
+        config.pop("use_sliding_window", None)
+        shape = ModelShape.of_config({"model_type": model_type, **config})
+    made = AutoConfig.for_model(model_type, **config)
+    assert shape.is_packed is not bool(unusual_attention(made))
+
+
 def test_our_own_loops_families_are_those_of_the_room_models():
     from razona.models.families import FAMILIES as OURS
 

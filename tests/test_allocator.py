@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from razona.core.allocator import SMALL_MODEL_BYTES, keep_freed_memory, suit_allocator
+from razona.core.allocator import SMALL_MODEL, keep_freed_memory, suit_allocator
 
 is_glibc = platform.libc_ver()[0] == "glibc"
 
@@ -62,20 +62,20 @@ print(resident() - before - 64 * 2**20)
 """
 
 
-def growth(weight_bytes: int) -> int:
+def growth(num_weights: int) -> int:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    command = [sys.executable, "-c", GROWTH, str(weight_bytes)]
+    command = [sys.executable, "-c", GROWTH, str(num_weights)]
     return int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
 
 
 @pytest.mark.skipif(not is_glibc, reason="the C library is not glibc")
 def test_a_large_models_process_holds_no_more_than_its_blocks():
-    assert growth(SMALL_MODEL_BYTES + 1) < 8 * 2**20, "64 freed blocks of 4.4 MB would be 280 MB"
+    assert growth(SMALL_MODEL + 1) < 8 * 2**20, "64 freed blocks of 4.4 MB would be 280 MB"
 
 
 @pytest.mark.skipif(not is_glibc, reason="the C library is not glibc")
 def test_a_small_models_process_keeps_what_it_freed():
-    assert growth(SMALL_MODEL_BYTES) > growth(SMALL_MODEL_BYTES + 1)
+    assert growth(SMALL_MODEL) > growth(SMALL_MODEL + 1)
 
 
 def test_the_owners_own_settings_stand(monkeypatch):

@@ -9,7 +9,7 @@ from itertools import product
 
 from razona.advise.devices import GIB, Device
 from razona.advise.parts import MemoryPart, parts_of
-from razona.advise.setting import Phase, Setting, prompt_tokens_of
+from razona.advise.setting import Phase, prompt_tokens_of
 from razona.advise.shape import ModelShape
 from razona.recipe import LoraSection, Recipe
 
@@ -89,8 +89,7 @@ def estimate_memory(
     Raises:
         RecipeError: `lora.target_modules` names what the model has not.
     """
-    setting = Setting.of(recipe, shape, device)
-    parts = parts_of(recipe, shape, setting, prompt_tokens_of(recipe, prompt_tokens), num_processes)
+    parts = parts_of(recipe, shape, device, prompt_tokens_of(recipe, prompt_tokens), num_processes)
     return MemoryEstimate(device=device, parts=parts, num_processes=num_processes)
 
 

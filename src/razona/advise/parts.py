@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from razona.advise.activations import backward_bytes, head_bytes, saved_bytes
-from razona.advise.devices import GIB, MIB
+from razona.advise.devices import GIB, MIB, Device
 from razona.advise.setting import Batch, Phase, Setting
 from razona.advise.shape import ModelShape
 from razona.recipe import Recipe
@@ -24,6 +24,10 @@ NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 each 256 of these (QLoRA, arXiv:2305.14314, section 3)."""
 
 
+VLLM_SHARE = 0.3
+"""Of a GPU's memory, that TRL lets vLLM take where the recipe says nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPart:
     """What one thing takes."""
@@ -37,19 +41,21 @@ class MemoryPart:
 
 
 def parts_of(
-    recipe: Recipe, shape: ModelShape, setting: Setting, prompt: int, num_processes: int
+    recipe: Recipe, shape: ModelShape, device: Device, prompt: int, num_processes: int
 ) -> tuple[MemoryPart, ...]:
     """Give every part of one process's memory.
 
     Args:
         prompt: tokens of the longest prompt.
     """
+    setting = Setting.of(recipe, shape, device)
+    is_vllm = recipe.rollout.engine == "vllm"
     return (
         _weights(shape, setting),
         *_trained(recipe, shape, setting, prompt, num_processes),
         _reference(recipe, shape, setting),
         *_training(recipe, shape, setting, prompt),
-        *_sampling(recipe, shape, setting, prompt, num_processes),
+        *(_vllm(recipe, device) if is_vllm else _sampling(recipe, shape, setting, prompt, num_processes)),
         _part(
             "overhead",
             GPU_OVERHEAD if setting.is_gpu else CPU_OVERHEAD,
@@ -116,6 +122,15 @@ def _training(recipe: Recipe, shape: ModelShape, setting: Setting, prompt: int) 
     if setting.is_autocast and setting.weight_bytes == 4:
         parts.append(_part("autocast", 2 * shape.num_parameters, "training", "weights in bf16 beside those in fp32"))
     return parts
+
+
+def _vllm(recipe: Recipe, device: Device) -> list[MemoryPart]:
+    """What a vLLM engine beside the policy takes: the share of the GPU that it is given, weights and cache in it."""
+    section = getattr(recipe.rollout, "vllm", None)
+    share = getattr(section, "gpu_memory_utilization", VLLM_SHARE)
+    count = 0 if getattr(section, "mode", "colocate") == "server" else share * device.memory
+    phase = "sampling" if getattr(section, "enable_sleep_mode", False) else "always"
+    return [_part("vLLM", count, phase, f"{share:.0%} of the GPU, rollout.vllm.gpu_memory_utilization")]
 
 
 def _sampling(recipe: Recipe, shape: ModelShape, setting: Setting, prompt: int, num_processes: int) -> list[MemoryPart]:

@@ -27,6 +27,8 @@ class _Family:
     """A layer."""
     head_dim: int | None = None
     """Where the file is silent. None: hidden size over heads."""
+    window: int | None = None
+    """`sliding_window` where the file is silent."""
     needs_key_heads: bool = True
     """The file must name `num_key_value_heads`; else it is the number of heads."""
 
@@ -35,7 +37,7 @@ FAMILIES: dict[str, _Family] = {
     "llama": _Family(needs_key_heads=False),
     "qwen2": _Family(qkv_bias=True, output_bias=False),
     "qwen3": _Family(has_head_norm=True, head_dim=128),
-    "mistral": _Family(qkv_bias=False, output_bias=False),
+    "mistral": _Family(qkv_bias=False, output_bias=False, window=4096),
     "gemma": _Family(is_tied=True, head_dim=256),
     "gemma2": _Family(is_tied=True, head_dim=256, norms=4),
     "gemma3_text": _Family(is_tied=True, head_dim=256, norms=4, has_head_norm=True),
@@ -87,6 +89,8 @@ class ModelShape:
     is_gated: bool
     """The MLP has a gate (SwiGLU and its like)."""
     activation: str
+    is_windowed: bool
+    """Attention reaches a window back, not to the beginning."""
 
     @staticmethod
     def of_config(config: Mapping) -> "ModelShape":
@@ -131,7 +135,7 @@ class ModelShape:
     @property
     def is_packed(self) -> bool:
         """Whether our own loops sample from it and pack its batches; else transformers and TRL do."""
-        return self.model_type in PACKED and self.activation == "silu"
+        return self.model_type in PACKED and self.activation == "silu" and not self.is_windowed
 
     def adapted(self, section: LoraSection) -> tuple[Projection, ...]:
         """Give the projections of a layer that get an adapter, by PEFT's rule: the path ends with the name.
@@ -210,6 +214,8 @@ def _decoder(model_type: str, family: _Family, config: Mapping) -> ModelShape:
         other_weights=hidden,
         has_head_norm=family.has_head_norm,
         is_gated=True,
+        is_windowed=config.get("sliding_window", family.window) is not None
+        and bool(config.get("use_sliding_window", model_type == "mistral")),
         activation=str(config.get("hidden_act") or config.get("hidden_activation") or "silu"),
     )
 
@@ -242,6 +248,7 @@ def _gpt2(config: Mapping) -> ModelShape:
         other_weights=2 * hidden + sizes["n_positions"] * hidden,
         has_head_norm=False,
         is_gated=False,
+        is_windowed=False,
         activation=str(config.get("activation_function") or "gelu_new"),
     )
 

@@ -7,21 +7,21 @@ import sys
 # Parameters of mallopt, from glibc's malloc.h; a trim threshold of -1 is off.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 HEAP_GROWTH_BYTES = 64 * 2**20
-SMALL_MODEL_BYTES = 64 * 2**20
-"""Weights up to this size: a step's tensors are small beside what a process takes anyway, and time is what counts."""
+SMALL_MODEL = 16_000_000
+"""Weights of a model whose steps take little memory beside what a process takes anyway: time is what counts."""
 LARGE_BLOCK_BYTES = 2**20
 """Blocks from this size on are mapped one by one for larger models."""
 DEFAULT_MMAP_MAX = 65_536
 """glibc's own."""
 
 
-def suit_allocator(weight_bytes: int) -> bool:
+def suit_allocator(num_weights: int) -> bool:
     """Let this process keep what a small model's step frees, and hand back the large blocks of a larger one's.
 
     Returns:
         As `keep_freed_memory`.
     """
-    return keep_freed_memory() if weight_bytes <= SMALL_MODEL_BYTES else hand_back_large_blocks()
+    return keep_freed_memory() if num_weights <= SMALL_MODEL else hand_back_large_blocks()
 
 
 def hand_back_large_blocks() -> bool:

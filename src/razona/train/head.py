@@ -78,17 +78,8 @@ class LabelLogprobs(torch.autograd.Function):
         with short_products(is_short):
             for number, block in enumerate(zip(*(part.split(BLOCK_ROWS) for part in parts), strict=True)):
                 value, labels, logprobs, entropies = block
-                score = _product(value, weight_VE.T, is_short).to(wide).div_(temperature)
-                score.sub_(score.max(dim=1, keepdim=True).values)
-                chance = score.exp()
-                mass = chance.sum(dim=1)
-                log_mass = mass.log()
-                torch.sub(score.gather(1, labels[:, None])[:, 0], log_mass, out=logprobs)
-                torch.sub(log_mass, torch.linalg.vecdot(chance, score).div_(mass), out=entropies)
-                if has_gradient:
-                    share = chance.div_(mass[:, None]).neg_()
-                    share.scatter_add_(1, labels[:, None], share.new_ones(len(labels), 1))
-                    torch.div(_product(share.to(value.dtype), weight_VE, is_short), temperature, out=slopes[number])
+                slope = slopes[number] if has_gradient else None
+                _write_block(value, labels, logprobs, entropies, slope, weight_VE, temperature, is_short)
         ctx.save_for_backward(slope_LE)
         ctx.mark_non_differentiable(entropies_L)
         return logprobs_L, entropies_L
@@ -98,6 +89,30 @@ class LabelLogprobs(torch.autograd.Function):
         """Give the gradient of value."""
         (slope_LE,) = ctx.saved_tensors
         return (slope_LE * gradient_L[:, None]).to(slope_LE.dtype), None, None, None, None
+
+
+def _write_block(
+    value: torch.Tensor,
+    labels: torch.Tensor,
+    logprobs: torch.Tensor,
+    entropies: torch.Tensor,
+    slope: torch.Tensor | None,
+    weight_VE: torch.Tensor,
+    temperature: float,
+    is_short: bool,
+) -> None:
+    """Write log-probs, entropies and slopes of some positions; their logits are gone before the next ones' come."""
+    score = _product(value, weight_VE.T, is_short).to(logprobs.dtype).div_(temperature)
+    score.sub_(score.max(dim=1, keepdim=True).values)
+    chance = score.exp()
+    mass = chance.sum(dim=1)
+    log_mass = mass.log()
+    torch.sub(score.gather(1, labels[:, None])[:, 0], log_mass, out=logprobs)
+    torch.sub(log_mass, torch.linalg.vecdot(chance, score).div_(mass), out=entropies)
+    if slope is not None:
+        share = chance.div_(mass[:, None]).neg_()
+        share.scatter_add_(1, labels[:, None], share.new_ones(len(labels), 1))
+        torch.div(_product(share.to(value.dtype), weight_VE, is_short), temperature, out=slope)
 
 
 def _product(rows: torch.Tensor, weight: torch.Tensor, is_short: bool) -> torch.Tensor:

@@ -261,7 +261,7 @@ def _make_trainer(
 
 def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
     if not torch.cuda.is_available():
-        suit_allocator(sum(one.numel() * one.itemsize for one in policy.model.parameters()))
+        suit_allocator(sum(one.numel() for one in policy.model.parameters()))
     rollout = recipe.rollout
     is_packed = not unsupported_reason(cast(PreTrainedModel, policy.model))
     args = grpo_config(recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes())
