@@ -4,6 +4,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test check types fast-tests install lock
 .PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
+.PHONY: bench-memory bench-four-billion
 
 demo: install
 	@$(PY) -m razona demo
@@ -42,6 +43,14 @@ bench-time-to-accuracy: install
 
 bench-gpu: install
 	@$(PY) benchmarks/gpu.py
+
+# The estimate of a run's memory against what it takes. Not in `bench`: it compares us with no one.
+bench-memory: install
+	@$(PY) benchmarks/memory.py
+
+# Not in `bench`: it needs 21 GiB of free memory, 10 GB of disk and some minutes.
+bench-four-billion: install
+	@$(PY) benchmarks/four_billion.py
 
 # math-verify is what we are compared with; nothing of ours needs it.
 bench-verify: install

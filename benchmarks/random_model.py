@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Unsloth must be imported before torch and transformers
     import torch
+    from transformers import PreTrainedTokenizerBase, Qwen3Config
 
     from razona.models.load import Policy
 
@@ -26,9 +27,22 @@ class Shape:
 def random_policy(shape: Shape, dtype: "torch.dtype", device: "torch.device") -> "Policy":
     """Give a model, made where it will stay, with the embedded model's tokenizer."""
     import torch
-    from transformers import AutoModelForCausalLM, Qwen3Config
+    from transformers import AutoModelForCausalLM
 
-    from razona.models.load import EMBEDDED, Policy, load_tokenizer
+    from razona.models.load import Policy
+
+    config, tokenizer = config_and_tokenizer(shape)
+    torch.manual_seed(0)
+    with device:
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return Policy(model=model, tokenizer=tokenizer, name="random")
+
+
+def config_and_tokenizer(shape: Shape) -> "tuple[Qwen3Config, PreTrainedTokenizerBase]":
+    """Give transformers' configuration of a shape, and the embedded model's tokenizer."""
+    from transformers import Qwen3Config
+
+    from razona.models.load import EMBEDDED, load_tokenizer
     from razona.recipe import ModelSection
 
     tokenizer = load_tokenizer(ModelSection(name=EMBEDDED))
@@ -48,7 +62,4 @@ def random_policy(shape: Shape, dtype: "torch.dtype", device: "torch.device") ->
         eos_token_id=end,
         pad_token_id=padding,
     )
-    torch.manual_seed(0)
-    with device:
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return Policy(model=model, tokenizer=tokenizer, name="random")
+    return config, tokenizer

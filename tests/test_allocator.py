@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from razona.core.allocator import keep_freed_memory
+from razona.core.allocator import SMALL_MODEL, keep_freed_memory, suit_allocator
 
 is_glibc = platform.libc_ver()[0] == "glibc"
 
@@ -41,6 +41,44 @@ def test_blocks_are_used_again_without_a_page_fault():
     assert faults("kept") < pages / 50
 
 
+GROWTH = """
+import ctypes, sys
+from razona.core.allocator import suit_allocator
+assert suit_allocator(int(sys.argv[1]))
+c = ctypes.CDLL(None)
+def take(count):
+    place = ctypes.c_void_p()
+    assert c.posix_memalign(ctypes.byref(place), 64, count) == 0
+    ctypes.memset(place, 1, count)
+    return place
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+before, kept = resident(), []
+for _ in range(64):
+    freed = take(4_400_000)
+    kept.append(take(2**20))  # what lies behind a freed block keeps it from growing together with others
+    c.free(freed)
+print(resident() - before - 64 * 2**20)
+"""
+
+
+def growth(num_weights: int) -> int:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", GROWTH, str(num_weights)]
+    return int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not is_glibc, reason="the C library is not glibc")
+def test_a_large_models_process_holds_no_more_than_its_blocks():
+    assert growth(SMALL_MODEL + 1) < 8 * 2**20, "64 freed blocks of 4.4 MB would be 280 MB"
+
+
+@pytest.mark.skipif(not is_glibc, reason="the C library is not glibc")
+def test_a_small_models_process_keeps_what_it_freed():
+    assert growth(SMALL_MODEL) > growth(SMALL_MODEL + 1)
+
+
 def test_the_owners_own_settings_stand(monkeypatch):
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert keep_freed_memory() is False
+    assert suit_allocator(2**40) is False

@@ -50,6 +50,23 @@ def test_a_sure_label_keeps_a_small_gradient_in_bf16():
     assert ((gradients[0] - gradients[1]).norm(dim=1) < 0.05 * sizes).all()
 
 
+def test_bf16_weights_give_what_fp32_gives_to_bf16s_precision(monkeypatch):
+    monkeypatch.setattr("razona.train.head.BLOCK_ROWS", 7)
+    wide, weight, labels = given(40)
+    value, weight = wide.detach().bfloat16().requires_grad_(), weight.bfloat16()
+    same = value.detach().float().requires_grad_()
+    found, entropies = LabelLogprobs.apply(value, weight, labels, 0.6, False)
+    wanted, wanted_entropies = LabelLogprobs.apply(same, weight.float(), labels, 0.6, False)
+    assert found.dtype == entropies.dtype == torch.float32
+    gradient, wanted_gradient = (
+        torch.autograd.grad(out.sum(), one)[0] for out, one in ((found, value), (wanted, same))
+    )
+    assert gradient.dtype == torch.bfloat16
+    assert (found - wanted).abs().max() < 0.1, "logits of about 5 are rounded to 1/64, then divided by 0.6"
+    assert (entropies - wanted_entropies).abs().max() < 0.1
+    assert (gradient.float() - wanted_gradient).norm() < 0.01 * wanted_gradient.norm()
+
+
 @pytest.mark.parametrize("has_gradient", [True, False])
 def test_the_gradient_is_made_where_it_is_wanted(has_gradient: bool, monkeypatch):
     products = []

@@ -13,7 +13,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from razona.core.rundir import RunDir
 from razona.models.load import load_policy
 from razona.recipe import Recipe, load
-from razona.train.attention import ATTENTION
+from razona.train.attention import ATTENTION, _repeated
 from razona.train.dataset import prepare_data
 from razona.train.head import LabelLogprobs
 from razona.train.packed import Row, logprobs_of_rows, pack, rows_of, shuffle_groups, unsupported_reason
@@ -183,6 +183,15 @@ def test_a_packed_row_holds_every_prompt_once_and_no_padding():
     assert packed.ids_1T.tolist() == [[1, 2, 3, 5, 3, 4, 8]]
     assert packed.positions_1T.tolist() == [[0, 1, 2, 3, 2, 0, 1]]
     assert packed.labels_1T.tolist() == [[-100, -100, 5, 6, 7, 8, 9]]
+
+
+def test_keys_given_once_for_each_head_are_those_that_heads_share():
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 6, 5, 8, generator=generator)
+    key, value = (torch.randn(2, 2, 5, 8, generator=generator) for _ in range(2))
+    attend = torch.nn.functional.scaled_dot_product_attention
+    shared = attend(query, key, value, enable_gqa=True)
+    assert torch.allclose(attend(query, _repeated(key, 3), _repeated(value, 3)), shared, atol=1e-6)
 
 
 def test_padding_comes_off():

@@ -29,12 +29,14 @@ def demo_command(
 
     changes = [*(overrides or []), *([f"train.seed={seed}"] if seed is not None else [])]
     recipe = load(recipe_name, changes)
+    from razona.advise.exhausted import explained_exhaustion
     from razona.cli.progress import RichWatcher, make_console
     from razona.embedded.demo import demo
 
     console = make_console(to_stderr=as_json)
     console.print(INTRODUCTION, soft_wrap=True)
-    summary = demo(recipe, out, resume=resume, watcher=RichWatcher(console))
+    with explained_exhaustion(recipe):
+        summary = demo(recipe, out, resume=resume, watcher=RichWatcher(console))
     if as_json:
         print(json.dumps(summary, indent=2, ensure_ascii=False))
         return

@@ -30,6 +30,7 @@ def train_command(
 
     recipe = load(recipe_name, overrides or [])
     folder = out or Path("runs") / recipe.name
+    from razona.advise.exhausted import explained_exhaustion
     from razona.cli.progress import RichWatcher, make_console
     from razona.core.rundir import RunDir
     from razona.report import LivePage, write_page
@@ -38,7 +39,7 @@ def train_command(
 
     console = make_console(to_stderr=as_json, is_quiet=not is_main_process())
     run, watcher = RunDir(folder), RichWatcher(console)
-    with watcher.training(recipe.train.steps, run) as on_step:
+    with explained_exhaustion(recipe), watcher.training(recipe.train.steps, run) as on_step:
         result = train(recipe, folder, resume=resume, watch=LivePage(run, on_step), tell=watcher.found)
     leave_processes()
     if not is_main_process():

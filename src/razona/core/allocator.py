@@ -5,8 +5,35 @@ import os
 import sys
 
 # Parameters of mallopt, from glibc's malloc.h; a trim threshold of -1 is off.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 HEAP_GROWTH_BYTES = 64 * 2**20
+SMALL_MODEL = 16_000_000
+"""Weights of a model whose steps take little memory beside what a process takes anyway: time is what counts."""
+LARGE_BLOCK_BYTES = 2**20
+"""Blocks from this size on are mapped one by one for larger models."""
+DEFAULT_MMAP_MAX = 65_536
+"""glibc's own."""
+
+
+def suit_allocator(num_weights: int) -> bool:
+    """Let this process keep what a small model's step frees, and hand back the large blocks of a larger one's.
+
+    Returns:
+        As `keep_freed_memory`.
+    """
+    return keep_freed_memory() if num_weights <= SMALL_MODEL else hand_back_large_blocks()
+
+
+def hand_back_large_blocks() -> bool:
+    """Let this process map large blocks one by one, so that it holds no more than its tensors do.
+
+    torch asks for aligned blocks, and glibc (2.36) finds no place for one in a hole of the very same size. With 32 M
+    weights a step's tensors took 0.9 GiB and the process grew by 1.5; mapped, it grew by 0.9, at 4 % more time.
+
+    Returns:
+        As `keep_freed_memory`.
+    """
+    return _set((M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES), (M_MMAP_MAX, DEFAULT_MMAP_MAX))
 
 
 def keep_freed_memory() -> bool:
@@ -19,6 +46,10 @@ def keep_freed_memory() -> bool:
         Whether that was done: only glibc knows it, and who set a `MALLOC_` variable or glibc's tunables of malloc has
         decided already.
     """
+    return _set((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, HEAP_GROWTH_BYTES))
+
+
+def _set(*settings: tuple[int, int]) -> bool:
     is_settled = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(
         name.startswith("MALLOC_") for name in os.environ
     )
@@ -27,5 +58,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, HEAP_GROWTH_BYTES))
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)

@@ -156,6 +156,7 @@ def attend(heads_TND: torch.Tensor, num_heads: int, layout: Layout, scaling: flo
     num_keys = (heads_TND.shape[1] - num_heads) // 2
     sizes = [num_heads, num_keys, num_keys]
     is_grouped = num_heads != num_keys
+    copies = num_heads // num_keys if heads_TND.is_cuda else 1
     padded: tuple[torch.Tensor, ...] = ToRows.apply(heads_TND, layout)  # pyright: ignore[reportAssignmentType]
     query, prompt_key, prompt_value = (part.transpose(1, 2) for part in padded[0].split(sizes, dim=2))
     attended = []
@@ -163,11 +164,11 @@ def attend(heads_TND: torch.Tensor, num_heads: int, layout: Layout, scaling: flo
         row_query, key, value = (part.transpose(1, 2) for part in heads_RCND.split(sizes, dim=2))
         out = functional.scaled_dot_product_attention(
             row_query,
-            torch.cat([prompt_key.index_select(0, bucket.prompt_R), key], dim=2),
-            torch.cat([prompt_value.index_select(0, bucket.prompt_R), value], dim=2),
+            _repeated(torch.cat([prompt_key.index_select(0, bucket.prompt_R), key], dim=2), copies),
+            _repeated(torch.cat([prompt_value.index_select(0, bucket.prompt_R), value], dim=2), copies),
             attn_mask=bucket.mask_R1CS,
             scale=scaling,
-            enable_gqa=is_grouped,
+            enable_gqa=is_grouped and copies == 1,
         )
         attended.append(out.transpose(1, 2))
     if layout.prompts.place_RC.shape[1]:
@@ -179,6 +180,15 @@ def attend(heads_TND: torch.Tensor, num_heads: int, layout: Layout, scaling: flo
     out_THD = FromRows.apply(layout, len(heads_TND), out, *attended)
     assert isinstance(out_THD, torch.Tensor)
     return out_THD
+
+
+def _repeated(keys_RKSD: torch.Tensor, copies: int) -> torch.Tensor:
+    """Give each key head `copies` times, for the heads that share it.
+
+    On a GPU torch's attention with a mask knows no shared keys but in its plain form, which holds the scores of all
+    heads and positions in fp32 (`use_gqa_in_sdpa` of transformers says the same).
+    """
+    return keys_RKSD if copies == 1 else keys_RKSD.repeat_interleave(copies, dim=1)
 
 
 class ToRows(torch.autograd.Function):

@@ -51,7 +51,9 @@ def speed_up_head(model: PreTrainedModel, temperature: float, *, has_short_produ
 
 
 def _is_covered(head: torch.nn.Linear) -> bool:
-    return head.bias is None and not head.weight.requires_grad and is_plain(head.weight)
+    weight = head.weight
+    has_known_type = is_plain(weight) or (weight.dtype == torch.bfloat16 and not torch.is_autocast_enabled("cpu"))
+    return head.bias is None and not weight.requires_grad and has_known_type
 
 
 class LabelLogprobs(torch.autograd.Function):
@@ -66,26 +68,18 @@ class LabelLogprobs(torch.autograd.Function):
         temperature: float,
         is_short: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give log-probs and entropies in nats, [L] each."""
+        """Give log-probs and entropies in nats, [L] each; of bf16 values in fp32, a block at a time, as are logits."""
         has_gradient = ctx.needs_input_grad[0]
-        logprobs_L, entropies_L = value_LE.new_empty(len(labels_L)), value_LE.new_empty(len(labels_L))
+        wide = torch.promote_types(value_LE.dtype, torch.float32)
+        logprobs_L, entropies_L = (value_LE.new_empty(len(labels_L), dtype=wide) for _ in range(2))
         slope_LE = torch.empty_like(value_LE) if has_gradient else value_LE[:0]
         parts = (value_LE, labels_L, logprobs_L, entropies_L)
         slopes = slope_LE.split(BLOCK_ROWS) if has_gradient else ()
         with short_products(is_short):
             for number, block in enumerate(zip(*(part.split(BLOCK_ROWS) for part in parts), strict=True)):
                 value, labels, logprobs, entropies = block
-                score = _product(value, weight_VE.T, is_short).div_(temperature)
-                score.sub_(score.max(dim=1, keepdim=True).values)
-                chance = score.exp()
-                mass = chance.sum(dim=1)
-                log_mass = mass.log()
-                torch.sub(score.gather(1, labels[:, None])[:, 0], log_mass, out=logprobs)
-                torch.sub(log_mass, torch.linalg.vecdot(chance, score).div_(mass), out=entropies)
-                if has_gradient:
-                    share = chance.div_(mass[:, None]).neg_()
-                    share.scatter_add_(1, labels[:, None], share.new_ones(len(labels), 1))
-                    torch.div(_product(share, weight_VE, is_short), temperature, out=slopes[number])
+                slope = slopes[number] if has_gradient else None
+                _write_block(value, labels, logprobs, entropies, slope, weight_VE, temperature, is_short)
         ctx.save_for_backward(slope_LE)
         ctx.mark_non_differentiable(entropies_L)
         return logprobs_L, entropies_L
@@ -94,7 +88,31 @@ class LabelLogprobs(torch.autograd.Function):
     def backward(ctx: Any, gradient_L: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Give the gradient of value."""
         (slope_LE,) = ctx.saved_tensors
-        return slope_LE * gradient_L[:, None], None, None, None, None
+        return (slope_LE * gradient_L[:, None]).to(slope_LE.dtype), None, None, None, None
+
+
+def _write_block(
+    value: torch.Tensor,
+    labels: torch.Tensor,
+    logprobs: torch.Tensor,
+    entropies: torch.Tensor,
+    slope: torch.Tensor | None,
+    weight_VE: torch.Tensor,
+    temperature: float,
+    is_short: bool,
+) -> None:
+    """Write log-probs, entropies and slopes of some positions; their logits are gone before the next ones' come."""
+    score = _product(value, weight_VE.T, is_short).to(logprobs.dtype).div_(temperature)
+    score.sub_(score.max(dim=1, keepdim=True).values)
+    chance = score.exp()
+    mass = chance.sum(dim=1)
+    log_mass = mass.log()
+    torch.sub(score.gather(1, labels[:, None])[:, 0], log_mass, out=logprobs)
+    torch.sub(log_mass, torch.linalg.vecdot(chance, score).div_(mass), out=entropies)
+    if slope is not None:
+        share = chance.div_(mass[:, None]).neg_()
+        share.scatter_add_(1, labels[:, None], share.new_ones(len(labels), 1))
+        torch.div(_product(share.to(value.dtype), weight_VE, is_short), temperature, out=slope)
 
 
 def _product(rows: torch.Tensor, weight: torch.Tensor, is_short: bool) -> torch.Tensor:

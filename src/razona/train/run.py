@@ -16,7 +16,7 @@ import transformers
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from razona.core.allocator import keep_freed_memory
+from razona.core.allocator import suit_allocator
 from razona.core.environment import describe_environment
 from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
@@ -263,7 +263,7 @@ def _make_trainer(
 
 def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
     if not torch.cuda.is_available():
-        keep_freed_memory()
+        suit_allocator(sum(one.numel() for one in policy.model.parameters()))
     rollout = recipe.rollout
     is_packed = not unsupported_reason(cast(PreTrainedModel, policy.model))
     args = grpo_config(recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes())
