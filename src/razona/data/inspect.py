@@ -78,11 +78,11 @@ def inspect_problems(
         against: name -> evaluation problems that must not be among them.
         is_math: their targets are answers, which can be judged against themselves.
     """
-    repeats = list(_repeats(problems))
+    repeats = list(find_repeats(problems))
     near = list(_near_pairs(problems, without={two.id for _, two in repeats}))
     same = [(one, two) for one, two in near if _numbers(one.question) == _numbers(two.question)]
     other = [(one, two) for one, two in near if _numbers(one.question) != _numbers(two.question)]
-    contradicting = [(one, two) for one, two in repeats if not _is_same_target(one, two)]
+    contradicting = [(one, two) for one, two in repeats if not have_same_target(one, two)]
     return Inspection(
         source=source,
         problems=len(problems),
@@ -93,7 +93,7 @@ def inspect_problems(
         near_duplicates=_pairs(same),
         other_numbers=_pairs(other),
         unverifiable=_unverifiable(problems) if is_math else None,
-        overlaps={name: _overlap(problems, held_out) for name, held_out in (against or {}).items()},
+        overlaps={name: find_overlap(problems, held_out) for name, held_out in (against or {}).items()},
     )
 
 
@@ -112,7 +112,7 @@ def _numbers(text: str) -> list[str]:
     return sorted(_NUMBER.findall(text))
 
 
-def _repeats(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Problem]]:
+def find_repeats(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Problem]]:
     """Give (first, later) for each problem that asks what an earlier one asked."""
     first: dict[str, Problem] = {}
     for problem in problems:
@@ -121,7 +121,8 @@ def _repeats(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Problem]]:
             yield before, problem
 
 
-def _is_same_target(one: Problem, two: Problem) -> bool:
+def have_same_target(one: Problem, two: Problem) -> bool:
+    """Say whether two problems have the same target, in the same words or by the verifier."""
     return one.target == two.target or _verdict(one.target, two.target)[0] is Outcome.CORRECT
 
 
@@ -172,7 +173,8 @@ def _verdict(answer: str, target: str) -> tuple[Outcome, str]:
     return found.outcome, found.reason
 
 
-def _overlap(problems: Sequence[Problem], held_out: Sequence[Problem]) -> Finding:
+def find_overlap(problems: Sequence[Problem], held_out: Sequence[Problem]) -> Finding:
+    """Count the problems that hold half of a held-out question, in runs of 8 words."""
     holders: dict[bytes, list[str]] = defaultdict(list)
     sizes: dict[str, int] = {}
     lengths: set[int] = set()

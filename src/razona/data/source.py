@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from razona import tasks
-from razona.core.errors import DataError
+from razona.core.errors import ColumnError, DataError
 from razona.core.nouns import Problem
 from razona.core.seeds import derive_rng
 from razona.data.layouts import plain_row, strip_wrapper
@@ -149,7 +149,7 @@ def _column(wanted: str | Sequence[str], row: Mapping[str, object], key: str, so
     for name in names:
         if name in row:
             return name
-    raise DataError(
+    raise ColumnError(
         f"{key} = {wanted if isinstance(wanted, str) else ' or '.join(names)}: {source} has no such column; "
         f"its columns are {', '.join(row)}. Name the right one with --set {key}=NAME"
     )

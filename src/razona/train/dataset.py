@@ -1,7 +1,6 @@
 """The problems of a run: those that it trains on, in their order, and those that its guard measures on."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,10 +14,11 @@ from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems
+from razona.data.prompt import longest_allowed
 from razona.data.source import TASKS
 from razona.evaluate.held_out import generated_slice, hold_out
 from razona.models.load import Policy
-from razona.recipe import DataSection, Recipe
+from razona.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,18 +139,6 @@ def _load(recipe: Recipe, writer: PromptWriter, *, count: int, at_least: int) ->
         held_out=held_out,
         twins=twins,
     )
-
-
-def longest_allowed(lengths: Sequence[int], section: DataSection) -> int | None:
-    """Give the most tokens that a prompt may have, so that the longest share of `data.drop_longest` is left out.
-
-    Prompts as long as the longest that stays, stay: of equal lengths none is dropped by chance.
-    """
-    if not section.drop_longest or not lengths:
-        return section.max_prompt_tokens
-    kept = max(1, math.ceil((1 - section.drop_longest) * len(lengths)))
-    quantile = sorted(lengths)[kept - 1]
-    return quantile if section.max_prompt_tokens is None else min(quantile, section.max_prompt_tokens)
 
 
 def _short_enough(generated: Sequence[Problem], writer: PromptWriter, limit: int | None) -> list[Problem]:
