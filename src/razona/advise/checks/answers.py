@@ -148,7 +148,9 @@ def _mismatch(recipe: Recipe, unpaid: Sequence[tuple[Worked, str]], total: int, 
     boxed = sum("\\boxed" in one.problem.target for one, _ in unpaid)
     ways = []
     if boxed:
-        ways.append("write the targets without \\boxed{} (the answer alone), or pay with {name: correct}, which reads both")
+        ways.append(
+            "write the targets without \\boxed{} (the answer alone), or pay with {name: correct}, which reads both"
+        )
     if form != "tags":
         ways.append(
             f"let prompt.system ask for {recipe.prompt.solution_open}...{recipe.prompt.solution_close} in place of "

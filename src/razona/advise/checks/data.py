@@ -179,7 +179,9 @@ def check_repeats(problems: Sequence[Problem]) -> Iterator[Finding]:
             f"{named([f'{two.id} = {one.id}' for one, two in repeats])}",
             "remove the repeats (`razona data inspect FILE` names them)",
         )
-    against = [f"{two.id} ({two.target}) = {one.id} ({one.target})" for one, two in repeats if not have_same_target(one, two)]
+    against = [
+        f"{two.id} ({two.target}) = {one.id} ({one.target})" for one, two in repeats if not have_same_target(one, two)
+    ]
     if against:
         yield warning(
             "contradictions",
@@ -195,7 +197,8 @@ def check_overlaps(problems: Sequence[Problem], against: Mapping[str, Sequence[P
         if overlap.count:
             yield error(
                 "evaluation-in-training",
-                f"{overlap.count} of {len(problems)} training problems overlap with {name}: {named(list(overlap.examples))}",
+                f"{overlap.count} of {len(problems)} training problems overlap with {name}: "
+                f"{', '.join(overlap.examples)}{' and more' if overlap.count > len(overlap.examples) else ''}",
                 f"remove them from the training set (`razona data inspect FILE --against {name}` names them), or "
                 "measure on another set",
             )

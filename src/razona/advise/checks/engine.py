@@ -37,8 +37,8 @@ def check_engine(recipe: Recipe, honoured: Mapping[str, frozenset[str]] = HONOUR
     if drawn:
         yield error(
             "engine-ignores-option",
-            f"rollout.engine = {rollout.engine} draws with {_told(drawn)}, and the trainer ignores it: its log-probs are "
-            "those of the whole distribution",
+            f"rollout.engine = {rollout.engine} draws with {_told(drawn)}, and the trainer ignores it: its log-probs "
+            "are those of the whole distribution",
             _off(drawn),
         )
 

@@ -252,7 +252,8 @@ def check_lengths(
     limit = longest_allowed(lengths, recipe.data)
     left = [problem for problem, length in zip(problems, lengths, strict=True) if limit is None or length <= limit]
     if len(left) < len(problems):
-        keys = f"data.max_prompt_tokens = {recipe.data.max_prompt_tokens}, data.drop_longest = {recipe.data.drop_longest:g}"
+        section = recipe.data
+        keys = f"data.max_prompt_tokens = {section.max_prompt_tokens}, data.drop_longest = {section.drop_longest:g}"
         dropped = f" ({len(problems) - len(left)} of {len(problems)} have prompts of more than {limit} tokens: {keys})"
         yield from check_size(recipe, left, dropped)
     longest = max((length for length in lengths if limit is None or length <= limit), default=0)

@@ -41,7 +41,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "duplicates": Rule(
         sees="the share of questions that repeat an earlier one but for case and white space",
-        why="they are trained on more often than the others, and memorised first",
+        why="they are trained on more often than the others",
         wrong_when="a problem is meant to weigh more",
         source=f"1 % is {OURS}; DAPO-Math-17k has 5.4 %",
     ),
@@ -74,7 +74,7 @@ RULES: Mapping[str, Rule] = {
         sees="whether known right completions are paid more than known wrong ones (razona redteam)",
         why="what is paid is learnt, and wrong answers are easier to write than right ones",
         wrong_when="the rewards are a baseline whose faults are known",
-        source="arXiv:2505.22203 and docs/verify.md",
+        source="hkust-nlp, RL-Verifier-Pitfalls (13 patterns of attack); open-r1#407, Visual-RFT#79",
     ),
     # prompt
     "missing-tag": Rule(
@@ -106,8 +106,7 @@ RULES: Mapping[str, Rule] = {
         sees="how many tokens the untrained model writes, against rollout.max_completion_tokens",
         why="more than half of the completions are cut off before their answer, and paid nothing",
         wrong_when="the model writes on after its answer, and will learn to end",
-        source="greyhaven autocontext#1067 (every completion cut, reward 0, loss 0); the median is "
-        f"{OURS}",
+        source=f"greyhaven autocontext#1067 (every completion cut, reward 0, loss 0); the median is {OURS}",
     ),
     "truncation": Rule(
         sees="the share of the untrained model's completions that the limit cuts off",
@@ -119,8 +118,9 @@ RULES: Mapping[str, Rule] = {
         sees="the expected share of groups whose rewards differ, and the share of right completions",
         why="a group that is never or always right has advantages of 0 and teaches nothing",
         wrong_when="the training set holds easier problems than the ones that were sampled",
-        source="Axolotl's training_stability guide: under 0.8 groups without signal is healthy; accuracy under 0.10 is a "
-        "hard stop in a public decision tree (Lucy), over 70 % failing is too hard in Microsoft's azure-skills",
+        source="Axolotl's training_stability guide: under 0.8 of the groups without signal is healthy. Shown beside "
+        "it: accuracy under 0.10 is a hard stop in a public decision tree (Lucy), over 70 % failing is too hard in "
+        "Microsoft's azure-skills",
     ),
     "too-easy": Rule(
         sees="the share of completions that are right before any training",
@@ -138,7 +138,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "engine-ignores-option": Rule(
         sees="top_p, top_k and min_p, against what the engine draws with and what the trainer's log-probs know",
-        why="tokens are drawn from another distribution than the one whose log-probs are trained, so the step is biased",
+        why="tokens are drawn from one distribution, and the log-probs of another are trained: the step is biased",
         wrong_when="it is a deliberate experiment",
         source="trl#6789, trl#7269: with min_p = 0.1, 51.8 % of the tokens have a ratio outside [0.9, 1.1]",
     ),
