@@ -21,6 +21,7 @@ NUM_WORKED = 50
 NOT_OF_THE_ANSWER = ("random", "length", "language")
 """Rewards that do not read the answer, so that a right one says nothing about them."""
 WORKING = "I work it out step by step."
+NOT_MORE = "it is paid no more than a wrong one"
 TIME_CHECKS = ("deadline",)
 """Checks of the red team that a busy machine can fail: they only warn."""
 
@@ -110,9 +111,8 @@ def check_answers(recipe: Recipe, problems: Sequence[Problem], shown: str) -> It
             f"right and wrong completions of {len(rows)} problems are all paid {pays.pop():g}",
             "add {name: correct} to rewards.components",
         )
-        return
     unpaid = [(one, reason) for one, good, bad in rows if (reason := _fault(mix, good, bad))]
-    if unpaid:
+    if unpaid and (pays or unpaid[0][1] != NOT_MORE):
         yield _mismatch(recipe, unpaid, len(rows), form_asked(recipe, shown))
 
 
@@ -137,7 +137,7 @@ def _fault(mix: Mix, right: Receipt, wrong: Receipt) -> str:
             if full - (entry.value or 0.0) > NEGLIGIBLE:
                 return f"{component.name} gives {entry.value or 0:g} of {full:g} ({entry.why})"
     good, bad = right.reward.total or 0.0, wrong.reward.total or 0.0
-    return "" if good > bad else f"it is paid {good:g}, and a wrong one {bad:g}"
+    return "" if good > bad else NOT_MORE
 
 
 def _mismatch(recipe: Recipe, unpaid: Sequence[tuple[Worked, str]], total: int, form: str) -> Finding:

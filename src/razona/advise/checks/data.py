@@ -6,7 +6,7 @@ from statistics import median
 
 from razona.advise.checks.finding import Finding, error, named, warning
 from razona.core.errors import RewardError
-from razona.core.nouns import Outcome, Problem
+from razona.core.nouns import Outcome, Problem, Verdict
 from razona.data import tags_of
 from razona.data.inspect import find_overlap, find_repeats, have_same_target
 from razona.data.source import TASKS
@@ -26,6 +26,10 @@ FEW_QUESTIONS = 0.1
 REPEATED = 0.01
 """Share of repeats that is worth a warning. Ours."""
 SHOWN_CHARACTERS = 60
+NOBODYS_ANSWER = "-7919.25"
+"""A number that is no problem's answer."""
+NO_ANSWERS = ("n/a", "nan", "null", "tbd", "todo", "unknown")
+"""What tables hold where an answer is missing."""
 _DIGITS = re.compile(r"\d+")
 
 
@@ -115,7 +119,7 @@ def _no_answers(recipe: Recipe, problems: Sequence[Problem]) -> str:
     sample = problems[: 10 * ENOUGH]
     unread = sum(bool(_unread_reasons(recipe, [problem])) for problem in sample)
     if unread > MOST * len(sample):
-        return f"{unread} of {len(sample)} targets are not judged right when they are given as the answer"
+        return f"{unread} of {len(sample)} targets cannot be read"
     return ""
 
 
@@ -131,7 +135,7 @@ def _are_running_numbers(targets: Sequence[str]) -> bool:
 
 
 def check_targets(recipe: Recipe, problems: Sequence[Problem]) -> Iterator[Finding]:
-    """Find targets that are not judged right when they are given as the answer."""
+    """Find targets that no answer can be compared with."""
     try:
         unread = _unread_reasons(recipe, problems)
     except RewardError as refused:  # of kinds code and logic, whose columns are not there
@@ -141,7 +145,7 @@ def check_targets(recipe: Recipe, problems: Sequence[Problem]) -> Iterator[Findi
         return
     share = len(unread) / len(problems)
     rows = [f"{name} ({reason})" for name, reason in unread.items()]
-    saw = f"{len(unread)} of {len(problems)} targets ({share:.1%}) are not judged right as answers: {named(rows)}"
+    saw = f"{len(unread)} of {len(problems)} targets ({share:.1%}) cannot be read: {named(rows)}"
     report = error if share > MAX_UNREAD else warning
     yield report(
         "unreadable-targets",
@@ -152,21 +156,39 @@ def check_targets(recipe: Recipe, problems: Sequence[Problem]) -> Iterator[Findi
 
 
 def _unread_reasons(recipe: Recipe, problems: Sequence[Problem]) -> dict[str, str]:
-    """Give problem id -> why its target, or its tests or puzzle, cannot be used."""
+    """Give problem id -> why its target, or its tests or puzzle, cannot be used.
+
+    A target that is given as the answer word for word is right without being read. So another answer is tried as well:
+    it must be wrong, and where the target cannot be read there is no verdict on it.
+    """
+    if recipe.rewards.kind != "math":
+        judged = _judge(recipe, problems, [""] * len(problems))
+        return {
+            problem.id: one.reason
+            for problem, one in zip(problems, judged, strict=True)
+            if one.outcome is Outcome.UNVERIFIED
+        }
+    own = _judge(recipe, problems, [problem.target for problem in problems])
+    other = _judge(recipe, problems, [NOBODYS_ANSWER] * len(problems))
+    reasons = {}
+    for problem, right, wrong in zip(problems, own, other, strict=True):
+        if right.outcome is not Outcome.CORRECT:
+            reasons[problem.id] = right.reason or "it is not judged right as its own answer"
+        elif wrong.outcome is not Outcome.INCORRECT:
+            reasons[problem.id] = wrong.reason or f"{NOBODYS_ANSWER} is judged {wrong.outcome}"
+        elif not any(map(str.isalnum, problem.target)) or problem.target.casefold() in NO_ANSWERS:
+            reasons[problem.id] = f"{_shown(problem.target)} is no answer"
+    return reasons
+
+
+def _judge(recipe: Recipe, problems: Sequence[Problem], answers: Sequence[str]) -> list[Verdict]:
     tags, section = tags_of(recipe.prompt), recipe.rewards
-    is_math = section.kind == "math"
-    texts = [f"{tags.solution_open}{one.target}{tags.solution_close}" if is_math else "" for one in problems]
     truth = Problems(
         targets=[problem.target for problem in problems],
         rows=[{"question": one.question, "target": one.target, **one.extra} for one in problems],
     )
-    judged = judge_batch(section.kind, texts, truth, section.verify, tags)
-    wanted = (Outcome.CORRECT,) if is_math else (Outcome.CORRECT, Outcome.INCORRECT, Outcome.NO_ANSWER)
-    return {
-        problem.id: one.verdict.reason or "its own target is not judged right"
-        for problem, one in zip(problems, judged, strict=True)
-        if one.verdict.outcome not in wanted
-    }
+    texts = [f"{tags.solution_open}{answer}{tags.solution_close}" if answer else "" for answer in answers]
+    return [one.verdict for one in judge_batch(section.kind, texts, truth, section.verify, tags)]
 
 
 def check_repeats(problems: Sequence[Problem]) -> Iterator[Finding]:

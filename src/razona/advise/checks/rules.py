@@ -28,7 +28,7 @@ RULES: Mapping[str, Rule] = {
         source=f"open-r1#474, #503; the limits are {OURS}",
     ),
     "unreadable-targets": Rule(
-        sees="the share of targets that are not judged right when they are given as the answer",
+        sees="the share of targets that are not judged right as their own answer, or cannot be compared with another",
         why="a group whose target cannot be read is never paid, or pays for what is wrong",
         wrong_when="the targets are for a reward function of your own, which reads them in its own way",
         source=f"open-r1#55 and #566 (gold that could not be parsed was paid in full); 2 % is {OURS}",
