@@ -302,6 +302,15 @@ def test_filters_that_leave_nothing_are_told_with_what_they_left_out(rows: Calla
     assert "0 problems are left" in found["too-few-problems"] and "100 of 100 have prompts" in found["too-few-problems"]
 
 
+def test_what_fine_tuning_will_teach_only_warns_and_what_it_never_reads_is_not_looked_at(policy: Policy):
+    faults = [f"prompt.system='{NO_TAGS}'", "rollout.min_p=0.1"]
+    first = examine(policy, "train.method=sft_then_grpo", *faults)
+    assert list(errors(first)) == ["engine-ignores-option"]
+    assert "missing-tag" in {one.rule for one in first.findings}
+    alone = examine(policy, "train.method=sft", *faults)
+    assert errors(alone) == {} and any("pays no rewards" in reason for reason in alone.not_looked_at)
+
+
 def test_every_finding_names_its_rule_reason_change_and_source(policy: Policy):
     result = examine(policy, "rollout.max_completion_tokens=4", "rollout.min_p=0.1", f"prompt.system='{NO_TAGS}'")
     for finding in result.findings:

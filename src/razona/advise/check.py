@@ -6,7 +6,7 @@ Rules in two parts: those that need no model, then those that look at the tokeni
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,8 @@ GENERATED = 256
 """Problems that are generated to be looked at; of a file or hub data set all are."""
 QUICK_TARGETS, QUICK_PROMPTS = 2_000, 2_000
 """Targets that are read and prompts that are counted in the first seconds of training."""
+NOT_OF_SFT = "engine-ignores-option, gold-form-mismatch, flat-reward, reward-red-team, no-signal, too-easy"
+"""Rules on groups and their rewards."""
 SLOW_RED_TEAM = "code"
 """The kind whose red team takes half a minute."""
 
@@ -135,14 +137,14 @@ class Check:
             DataError: the data cannot be read.
         """
         started = time.monotonic()
-        recipe, options = self.recipe, self.options
+        recipe = self.recipe
         self._add(check_versions(installed()))
-        self._add(check_engine(recipe))
         self._check_problems()
-        if recipe.rewards.kind == SLOW_RED_TEAM and options.is_quick:
-            self._not_looked_at.append("reward-red-team: for code it takes half a minute; razona redteam RECIPE does")
+        if recipe.train.method == "sft":
+            self._not_looked_at.append(f"{NOT_OF_SFT}: train.method = sft samples no groups and pays no rewards")
         else:
-            self._add(check_red_team(recipe))
+            self._add(check_engine(recipe))
+            self._check_rewards()
         self._check_machine()
         self._seconds += time.monotonic() - started
 
@@ -160,7 +162,8 @@ class Check:
         else:
             facts = ModelFacts.of(tokenizer, config, read_settings(section, "generation_config.json"))
             self._check_prompts(tokenizer, facts)
-        self._not_looked_at.append("limit-below-median, truncation, no-signal, too-easy: no model was sampled")
+        if self.recipe.train.method != "sft":
+            self._not_looked_at.append("limit-below-median, truncation, no-signal, too-easy: no model was sampled")
         self._seconds += time.monotonic() - started
 
     def with_policy(self, policy: "Policy") -> None:
@@ -170,17 +173,19 @@ class Check:
         generation = settings.to_dict() if settings is not None else {}
         facts = ModelFacts.of(policy.tokenizer, policy.model.config.to_dict(), generation)
         self._check_prompts(policy.tokenizer, facts)
-        if self._problems:
+        if self._problems and self.recipe.train.method != "sft":
             samples, reason = sample_base(self.recipe, policy, self._problems, self.options.effort)
             if samples is None:
                 self._not_looked_at.append(f"limit-below-median, truncation, no-signal, too-easy: {reason}")
             else:
-                self._add(check_samples(self.recipe, samples))
+                is_tuned_first = self.recipe.train.method != "grpo"
+                self._add(check_samples(self.recipe, samples), is_tuned_first=is_tuned_first)
                 self._notes.append(describe(self.recipe, samples))
         self._seconds += time.monotonic() - started
 
-    def _add(self, findings: Iterable[Finding]) -> None:
-        self._findings += findings
+    def _add(self, findings: Iterable[Finding], *, is_tuned_first: bool = False) -> None:
+        """Note findings; on what supervised fine-tuning will change before any reward is paid, they only warn."""
+        self._findings += [replace(one, severity=Severity.WARNING) if is_tuned_first else one for one in findings]
 
     def _check_problems(self) -> None:
         recipe, options = self.recipe, self.options
@@ -195,14 +200,21 @@ class Check:
             return
         against = _read_all((*recipe.check.against, *options.against), recipe)
         self._add(check_data(recipe, self._problems, against, QUICK_TARGETS if options.is_quick else None))
-        if not any(one.rule == "wrong-column" for one in self._findings):
+
+    def _check_rewards(self) -> None:
+        recipe = self.recipe
+        if self._problems and not any(one.rule == "wrong-column" for one in self._findings):
             shown = recipe.prompt.system_text() + (recipe.prompt.chat_template or "")
             self._add(check_answers(recipe, self._problems, shown))
+        if recipe.rewards.kind == SLOW_RED_TEAM and self.options.is_quick:
+            self._not_looked_at.append("reward-red-team: for code it takes half a minute; razona redteam RECIPE does")
+        else:
+            self._add(check_red_team(recipe))
 
     def _check_prompts(self, tokenizer: "PreTrainedTokenizerBase | LightTokenizer", facts: ModelFacts) -> None:
         recipe = self.recipe
         most = QUICK_PROMPTS if self.options.is_quick else None
-        self._add(check_prompts(recipe, self._problems, tokenizer))
+        self._add(check_prompts(recipe, self._problems, tokenizer), is_tuned_first=recipe.train.method != "grpo")
         self._add(check_ends(facts, tokenizer, recipe.prompt.chat_template))
         self._add(check_lengths(recipe, self._problems[:most], tokenizer, facts.positions))
 
@@ -210,14 +222,15 @@ class Check:
         try:
             self._config = config_of(self.recipe.model)
             self._shape = ModelShape.of_config(self._config)
-            self._add(check_memory(self.recipe, self._shape, this_device(), num_processes()))
+            if self.recipe.train.method != "sft":  # the estimate is of a GRPO step
+                self._add(check_memory(self.recipe, self._shape, this_device(), num_processes()))
             self._add(check_disk(self.recipe, self._shape, self.options.folder))
         except (ModelError, RecipeError) as unknown:
             self._not_looked_at.append(f"memory, disk, hours: {unknown}")
 
     def tell_hours(self) -> None:
         """Note the estimated time of the run; may measure how fast this machine is."""
-        if self._shape is not None:
+        if self._shape is not None and self.recipe.train.method != "sft":
             self._notes.append(tell_hours(self.recipe, self._shape, this_device(), num_processes()))
 
 

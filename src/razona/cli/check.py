@@ -137,27 +137,37 @@ class RunCheck:
         self._check = Check(recipe, options)
         self._run, self._console, self._num_told = run, console, 0
 
+    @staticmethod
+    def was_passed(run: "RunDir") -> bool:
+        """Say whether the folder's run was checked whole, and may go on."""
+        return run.check.exists() and bool(json.loads(run.check.read_text(encoding="utf-8")).get("is_passed"))
+
     def before_loading(self) -> None:
         """Apply the rules that need no model."""
         self._check.before_loading()
+        if self._check.result.errors:
+            self._keep()
         self._tell()
 
     def with_policy(self, policy: "Policy") -> None:
         """Apply those on prompts, and sample the untrained model."""
         self._check.with_policy(policy)
+        self._keep()
         self._tell()
         result = self._check.result
         for line in (*result.notes, *(f"not looked at: {reason}" for reason in result.not_looked_at)):
             self._console.print(f"  {visible(line)}", highlight=False, soft_wrap=True, markup=False)
 
-    def _tell(self) -> None:
-        """Write what was found so far, print what is new of it, and stop where there are errors."""
-        from rich.text import Text
-
+    def _keep(self) -> None:
         from razona.core.files import write_json
 
+        write_json(self._run.check, self._check.result.as_row())
+
+    def _tell(self) -> None:
+        """Stop where there are errors; else print what is new."""
+        from rich.text import Text
+
         result = self._check.result
-        write_json(self._run.check, result.as_row())
         result.raise_errors()
         for finding in result.findings[self._num_told :]:
             told = f"  ! {finding.rule}: {finding.saw}. {finding.change}."

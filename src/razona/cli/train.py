@@ -50,7 +50,7 @@ def train_command(
 
     console = make_console(to_stderr=as_json, is_quiet=not is_main_process())
     run, watcher = RunDir(folder), RichWatcher(console)
-    is_checked = no_check or (resume and run.check.exists())
+    is_checked = no_check or (resume and RunCheck.was_passed(run))
     check = None if is_checked else RunCheck(run, recipe, options, console)
     with explained_exhaustion(recipe), watcher.training(recipe.train.steps, run) as on_step:
         result = train(recipe, folder, resume=resume, check=check, watch=LivePage(run, on_step), tell=watcher.found)
