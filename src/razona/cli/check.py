@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PROBLEMS, DEFAULT_BUDGET_S = 32, 60.0
 """Problems that are sampled, and the longest that it may take, unless `--samples` says otherwise."""
+PLAIN_WIDTH = 120
+"""Columns where the output is no terminal."""
 STYLES = {"error": "bold red", "warning": "yellow"}
 
 
@@ -83,9 +85,10 @@ def _finish(result: "CheckResult", name: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"recipe": name, **result.as_row()}, indent=2, ensure_ascii=False))
     else:
-        from razona.cli.progress import make_console
+        from rich.console import Console
 
-        print_result(make_console(to_stderr=False), result, name)
+        terminal = Console()
+        print_result(terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH), result, name)
     if result.errors:
         raise typer.Exit(1)
 
