@@ -7,7 +7,21 @@ import warnings
 import typer
 
 from razona import __version__
-from razona.cli import advise, base, compare, data, demo, evaluate, experiment, redteam, report, tasks, train, verify
+from razona.cli import (
+    advise,
+    base,
+    check,
+    compare,
+    data,
+    demo,
+    evaluate,
+    experiment,
+    redteam,
+    report,
+    tasks,
+    train,
+    verify,
+)
 from razona.core.errors import RazonaError
 from razona.core.launch import is_main_process, num_processes, process_index, refuse_several_processes
 
@@ -20,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(name="demo")(demo.demo_command)
+app.command(name="check")(check.check_command)
 app.command(name="train")(train.train_command)
 app.command(name="eval")(evaluate.eval_command)
 app.command(name="compare")(compare.compare_command)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from razona.cli.options import JsonOption, OutOption, ResumeOption, SetOption
+from razona.cli.options import AgainstOption, AllowOption, JsonOption, OutOption, ResumeOption, SetOption
+from razona.core.errors import RecipeError
 from razona.core.launch import is_main_process
 
 if TYPE_CHECKING:
@@ -23,14 +24,24 @@ def train_command(
     out: OutOption = None,
     overrides: SetOption = None,
     resume: ResumeOption = False,
+    allow: AllowOption = None,
+    against: AgainstOption = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Train without looking at anything first.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model as its recipe says, with GRPO or SFT; writes adapter, metrics, completions and the page."""
-    from razona.recipe import load
+    """Train a model as its recipe says, with GRPO or SFT; writes adapter, metrics, completions and the page.
 
-    recipe = load(recipe_name, overrides or [])
+    What `razona check` finds is looked for first: errors end it with 1 before the first step.
+    """
+    from razona.advise.check import CheckOptions, load_recipe
+
+    recipe = load_recipe(recipe_name, overrides or [])
     folder = out or Path("runs") / recipe.name
+    options = CheckOptions(allow=allow or [], against=against or [], is_quick=True, folder=folder)
+    if no_check and (allow or against):
+        raise RecipeError("--no-check looks at nothing, so --allow and --against have nothing to do. Leave one out.")
     from razona.advise.exhausted import explained_exhaustion
+    from razona.cli.check import RunCheck
     from razona.cli.progress import RichWatcher, make_console
     from razona.core.rundir import RunDir
     from razona.report import LivePage, write_page
@@ -39,8 +50,10 @@ def train_command(
 
     console = make_console(to_stderr=as_json, is_quiet=not is_main_process())
     run, watcher = RunDir(folder), RichWatcher(console)
+    is_checked = no_check or (resume and RunCheck.was_passed(run))
+    check = None if is_checked else RunCheck(run, recipe, options, console)
     with explained_exhaustion(recipe), watcher.training(recipe.train.steps, run) as on_step:
-        result = train(recipe, folder, resume=resume, watch=LivePage(run, on_step), tell=watcher.found)
+        result = train(recipe, folder, resume=resume, check=check, watch=LivePage(run, on_step), tell=watcher.found)
     leave_processes()
     if not is_main_process():
         sys.stdout.flush()

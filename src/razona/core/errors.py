@@ -3,9 +3,11 @@
     RazonaError
     ├── RecipeError   (ValueError)    the recipe or an option asks for something that cannot be
     ├── DataError     (ValueError)    a data file or row is not what the recipe says it is
+    │   └── ColumnError               a column that the recipe names is not there
     ├── ModelError    (ValueError)    a model folder or name cannot be used as asked
     ├── RunFolderError(ValueError)    a run folder is missing, taken or of another run
     ├── RewardError   (RuntimeError)  a reward function broke its contract
+    ├── CheckError    (RuntimeError)  the check before training found what should stop it
     └── MachineError  (RuntimeError)  the machine cannot do it: disk, memory, a missing package
 
 The `ValueError` half is the person's to mend and ends a command with exit code 2; the `RuntimeError`
@@ -28,6 +30,10 @@ class DataError(RazonaError, ValueError):
     """A data set, or a row of it, is not what the recipe says it is."""
 
 
+class ColumnError(DataError):
+    """A column that the recipe names is not in the data set."""
+
+
 class ModelError(RazonaError, ValueError):
     """A model name or folder cannot be used as asked."""
 
@@ -38,6 +44,12 @@ class RunFolderError(RazonaError, ValueError):
 
 class RewardError(RazonaError, RuntimeError):
     """A reward function raised, or returned something that is not one number or None a row."""
+
+    exit_code = 1
+
+
+class CheckError(RazonaError, RuntimeError):
+    """The check before training found what should stop it."""
 
     exit_code = 1
 

@@ -34,6 +34,11 @@ class RunDir:
         return self.root / "manifest.json"
 
     @property
+    def check(self) -> Path:
+        """What the check before training found."""
+        return self.root / "check.json"
+
+    @property
     def metrics(self) -> Path:
         """One row a step."""
         return self.root / "metrics.jsonl"

@@ -65,7 +65,7 @@ def inspect_problems(
         against: name -> evaluation problems that must not be among them.
         is_math: their targets are answers, which can be judged against themselves.
     """
-    repeats = list(_repeats(problems))
+    repeats = list(find_repeats(problems))
     repeated = {two.id for _, two in repeats}
     near = list(near_pairs([problem for problem in problems if problem.id not in repeated]))
     same = [(one, two) for one, two in near if numbers(one.question) == numbers(two.question)]
@@ -81,7 +81,7 @@ def inspect_problems(
         near_duplicates=_pairs(same),
         other_numbers=_pairs(other),
         unverifiable=_unverifiable(problems) if is_math else None,
-        overlaps={name: _overlap(problems, held_out) for name, held_out in (against or {}).items()},
+        overlaps={name: find_overlap(problems, held_out) for name, held_out in (against or {}).items()},
     )
 
 
@@ -92,7 +92,7 @@ def _pairs(pairs: Sequence[tuple[Problem, Problem]]) -> Finding:
     return Finding(count=len(seconds), examples=tuple(named))
 
 
-def _repeats(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Problem]]:
+def find_repeats(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Problem]]:
     """Give (first, later) for each problem that asks what an earlier one asked."""
     first: dict[str, Problem] = {}
     for problem in problems:
@@ -107,7 +107,8 @@ def _unverifiable(problems: Sequence[Problem]) -> Finding:
     return Finding(count=len(found), examples=tuple(found[:MAX_NAMED]))
 
 
-def _overlap(problems: Sequence[Problem], held_out: Sequence[Problem]) -> Finding:
+def find_overlap(problems: Sequence[Problem], held_out: Sequence[Problem]) -> Finding:
+    """Count the problems that hold half of a held-out question, in runs of 8 words."""
     found = [f"{problem.id} = {other}" for problem, other in overlapping(problems, held_out)]
     return Finding(count=len(found), examples=tuple(found[:MAX_NAMED]))
 

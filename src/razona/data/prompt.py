@@ -1,10 +1,12 @@
 """From a problem to the text that is fed in."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from razona.core.nouns import Problem
-from razona.recipe import PromptSection
+from razona.recipe import DataSection, PromptSection
 from razona.verify import Tags
 
 if TYPE_CHECKING:
@@ -45,3 +47,15 @@ class PromptWriter:
     def count_tokens(self, prompts: list[str]) -> list[int]:
         """Give the number of tokens of each prompt."""
         return [len(ids) for ids in self.tokenizer(prompts, add_special_tokens=False)["input_ids"]]
+
+
+def longest_allowed(lengths: Sequence[int], section: DataSection) -> int | None:
+    """Give the most tokens that a prompt may have, so that the longest share of `data.drop_longest` is left out.
+
+    Prompts as long as the longest that stays, stay: of equal lengths none is dropped by chance.
+    """
+    if not section.drop_longest or not lengths:
+        return section.max_prompt_tokens
+    kept = max(1, math.ceil((1 - section.drop_longest) * len(lengths)))
+    quantile = sorted(lengths)[kept - 1]
+    return quantile if section.max_prompt_tokens is None else min(quantile, section.max_prompt_tokens)

@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 from razona import tasks
-from razona.core.errors import DataError
+from razona.core.errors import ColumnError, DataError
 from razona.core.functions import is_function_name
 from razona.core.nouns import Problem
 from razona.core.seeds import derive_rng, derive_seed
@@ -205,7 +205,7 @@ def _column(wanted: str | Sequence[str], row: Mapping[str, object], key: str, sh
     for name in names:
         if name in row:
             return name
-    raise DataError(
+    raise ColumnError(
         f"{key} = {wanted if isinstance(wanted, str) else ' or '.join(names)}: {shown} has no such column; "
         f"its columns are {', '.join(row)}. Name the right one with --set {key}=NAME"
     )

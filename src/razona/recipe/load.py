@@ -1,7 +1,7 @@
 """From a name or a file, with `extends` and `--set`, to one checked recipe, and back to YAML."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from razona.core.errors import RecipeError
 from razona.recipe.mistakes import to_recipe_error
 from razona.recipe.sections import Recipe
-from razona.recipe.text import Source, Spot, read_yaml, write_yaml
+from razona.recipe.text import Plain, Source, Spot, read_yaml, write_yaml
 
 SUFFIXES = (".yaml", ".yml")
 OWN_KEYS = ("name", "description", "extends")
@@ -47,13 +47,29 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     >>> load("demo", ["train.steps=3"]).train.steps
     3
     """
-    tree = _read_with_bases(_find(str(name_or_path), Path(), ""), ())
-    for override in overrides:
-        tree = _merge(tree, _read_override(override))
+    tree = _read_tree(name_or_path, overrides)
     try:
         return Recipe.model_validate(tree.plain())
     except ValidationError as error:
         raise to_recipe_error(error, tree) from None
+
+
+def read_values(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Mapping[str, Plain]:
+    """Give what a recipe's files and the overrides say, unchecked and without defaults.
+
+    Raises:
+        RecipeError: the name or a file is wrong, or is no YAML.
+    """
+    values = _read_tree(name_or_path, overrides).plain()
+    assert isinstance(values, dict)
+    return values
+
+
+def _read_tree(name_or_path: str | Path, overrides: Sequence[str]) -> Spot:
+    tree = _read_with_bases(_find(str(name_or_path), Path(), ""), ())
+    for override in overrides:
+        tree = _merge(tree, _read_override(override))
+    return tree
 
 
 def dump(recipe: Recipe) -> str:

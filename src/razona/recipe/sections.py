@@ -20,7 +20,7 @@ from razona.recipe.components import check_components, check_soundness
 from razona.recipe.data import DataSection, PromptSection
 from razona.recipe.model import LoraSection, ModelSection
 from razona.recipe.rewards import RewardsSection
-from razona.recipe.section import Section, raise_all
+from razona.recipe.section import Section, Text, raise_all
 from razona.recipe.sft import SftSection
 from razona.recipe.training import GuardSection, RolloutSection, TrainSection
 
@@ -53,6 +53,16 @@ class ReportSection(Section):
     """Trackers, each a package of its own. Empty: the run folder alone, and nothing leaves the machine."""
 
 
+class CheckSection(Section):
+    """What the check before training may overlook, and what it compares the problems with."""
+
+    allow: list[Text] = []
+    """Rules whose errors do not stop this recipe; `razona check --help` and docs/check.md name them. Empty: none."""
+    against: list[Text] = []
+    """Evaluation sets that must not be among the training problems: files, benchmarks (`math500`, ...) or hub data
+    sets. Empty: none is looked at."""
+
+
 class Recipe(Section):
     """What a person asks for: one run, from the data to the page.
 
@@ -75,6 +85,7 @@ class Recipe(Section):
     guard: GuardSection = GuardSection()
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
+    check: CheckSection = CheckSection()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

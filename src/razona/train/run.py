@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import datasets
 import torch
@@ -65,11 +65,24 @@ class TrainResult:
     """What supervised fine-tuning did; None where the recipe asks for none. Not in `seconds`."""
 
 
+class Check(Protocol):
+    """What looks at a run before its first step; called in the main process, it raises what should stop it."""
+
+    def before_loading(self) -> None:
+        """Look at what needs no model. The folder is this run's by then."""
+        ...
+
+    def with_policy(self, policy: Policy) -> None:
+        """Look at the untrained policy, and leave it and every random state as they were."""
+        ...
+
+
 def train(
     recipe: Recipe,
     out: Path,
     *,
     resume: bool = False,
+    check: Check | None = None,
     watch: StepWatch = lambda row: None,
     tell: Tell = tell_on_stderr,
     is_enough: Enough | None = None,
@@ -82,6 +95,7 @@ def train(
     Args:
         out: the run folder. It must be new or empty, unless `resume`.
         resume: go on from the last checkpoint in `out`, from the start where it has none; its recipe must be the same.
+        check: looks at the run before its first step; None: nothing does.
         watch: called after each step with its metrics row.
         tell: called with each finding of a health rule, and of the guard.
         is_enough: asked after each GRPO step in the main process; True ends the run there. None: it takes all steps.
@@ -103,16 +117,26 @@ def train(
             prepare_folder(run, recipe, resume)
 
         in_main_process(take_folder)
-        return train_in(run, recipe, watch, tell, is_enough)
+        if check is not None:
+            in_main_process(check.before_loading)
+        return train_in(run, recipe, watch, tell, is_enough, check)
 
 
 def train_in(
-    run: RunDir, recipe: Recipe, watch: StepWatch, tell: Tell = tell_on_stderr, is_enough: Enough | None = None
+    run: RunDir,
+    recipe: Recipe,
+    watch: StepWatch,
+    tell: Tell = tell_on_stderr,
+    is_enough: Enough | None = None,
+    check: Check | None = None,
 ) -> TrainResult:
     """Train in a folder that the main process holds and that `prepare_folder` has made ready."""
     with stop_together():
         transformers.set_seed(recipe.train.seed)
         policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
+    if check is not None:
+        in_main_process(lambda: check.with_policy(policy))
+    with stop_together():
         data = prepare_data(recipe, policy, run)
     refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     fine_tuned = None

@@ -1,6 +1,5 @@
 """Which problems of its source a run trains on, which its guard measures on, and why the others are left out."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,9 +12,10 @@ from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems, tags_of
 from razona.data.filters import LeftOut, Usable, keep_usable
 from razona.data.likeness import digest
+from razona.data.prompt import longest_allowed
 from razona.data.source import TASKS, read_problems
 from razona.evaluate.held_out import generated_slice, hold_out
-from razona.recipe import DataSection, Recipe
+from razona.recipe import Recipe
 from razona.rewards.judge import settings_of
 
 
@@ -132,18 +132,6 @@ def _filtered(recipe: Recipe) -> Usable:
     usable = keep_usable(read_problems(section, count=count, seed=seed), section, recipe.rewards.kind, settings)
     derive_rng("data", seed).shuffle(usable.problems)
     return usable
-
-
-def longest_allowed(lengths: Sequence[int], section: DataSection) -> int | None:
-    """Give the most tokens that a prompt may have, so that the longest share of `data.drop_longest` is left out.
-
-    Prompts as long as the longest that stays, stay: of equal lengths none is dropped by chance.
-    """
-    if not section.drop_longest or not lengths:
-        return section.max_prompt_tokens
-    kept = max(1, math.ceil((1 - section.drop_longest) * len(lengths)))
-    quantile = sorted(lengths)[kept - 1]
-    return quantile if section.max_prompt_tokens is None else min(quantile, section.max_prompt_tokens)
 
 
 def _short_enough(generated: Sequence[Problem], writer: PromptWriter, limit: int | None) -> list[Problem]:

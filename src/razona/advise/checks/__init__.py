@@ -1,0 +1,1 @@
+"""The rules of `razona check`, a file a group; `razona.advise.check` runs them."""
