@@ -6,6 +6,7 @@
     ├── ModelError    (ValueError)    a model folder or name cannot be used as asked
     ├── RunFolderError(ValueError)    a run folder is missing, taken or of another run
     ├── RewardError   (RuntimeError)  a reward function broke its contract
+    ├── ExportError   (RuntimeError)  what was exported is not what was trained
     └── MachineError  (RuntimeError)  the machine cannot do it: disk, memory, a missing package
 
 The `ValueError` half is the person's to mend and ends a command with exit code 2; the `RuntimeError`
@@ -38,6 +39,12 @@ class RunFolderError(RazonaError, ValueError):
 
 class RewardError(RazonaError, RuntimeError):
     """A reward function raised, or returned something that is not one number or None a row."""
+
+    exit_code = 1
+
+
+class ExportError(RazonaError, RuntimeError):
+    """What was exported is not what was trained, or nothing was trained."""
 
     exit_code = 1
 
