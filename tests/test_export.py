@@ -137,7 +137,7 @@ def test_an_adapter_that_is_not_finite_is_refused(tmp_path: Path):
 def test_a_merge_that_lost_the_adapter_is_refused_and_leaves_nothing(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("peft.PeftModel.merge_and_unload", lambda self: self.unload())
+    monkeypatch.setattr("peft.tuners.lora.LoraModel.merge_and_unload", lambda self: self.unload())
     with pytest.raises(ExportError, match=r"no effect in the export: .* 0\.0% is there"):
         export(run, QUICK, tmp_path / "out")
     assert nothing_is_left(tmp_path / "out")

@@ -5,6 +5,8 @@
 # transformers.
 
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -283,9 +285,10 @@ def prove_gguf(path: Path, model: "PreTrainedModel", reference: Reference, dtype
 
     from razona.models.load import Policy, load_tokenizer
 
-    loaded = AutoModelForCausalLM.from_pretrained(
-        str(path.parent), gguf_file=path.name, config=model.config, dtype=torch.float32
-    )
+    with redirect_stderr(StringIO()):  # a progress bar that cannot be switched off; what it reads is compared below
+        loaded = AutoModelForCausalLM.from_pretrained(
+            str(path.parent), gguf_file=path.name, config=model.config, dtype=torch.float32
+        )
     found = own_tensors(loaded)
     for name, tensor in own_tensors(model).items():
         if name not in found or not torch.equal(found[name], tensor.float()):

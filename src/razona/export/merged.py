@@ -88,6 +88,7 @@ def write_merged(
     assert settings is not None
     settings.eos_token_id = reference.ends[0] if len(reference.ends) == 1 else list(reference.ends)
     settings.pad_token_id = tokenizer.pad_token_id
+    settings._from_model_config = False  # else generate() would make them anew, without a second end
     model.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
 
