@@ -271,6 +271,7 @@ def test_llama_cpp_gives_the_tokens_and_logits_of_transformers(kind: str, dtype:
     error = (found - expected).norm() / (expected - expected.mean(dim=1, keepdim=True)).norm()
     print(json.dumps({"kind": kind, "dtype": dtype, **settings, "relative_error": float(error)}))
     assert error < 5e-3  # llama.cpp keeps keys and values in float16
+    model.reset()
     answer = model.create_chat_completion(question, temperature=0, max_tokens=12)["choices"][0]["message"]["content"]
     inputs = policy.tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
     output = policy.model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]

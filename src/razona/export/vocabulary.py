@@ -52,6 +52,9 @@ HARD_TEXTS = (
 )
 """Texts that ways to cut differ on, after the one by which llama.cpp's converter tells them apart. A tokenizer that
 differs on these alone is exported, and the count is told."""
+MAX_TORN = 64
+"""User-defined tokens: llama.cpp takes the longest first, which for a few tags is what merging gives, and not for whole
+vocabularies of phrases."""
 MAX_SHOWN = 80
 """Characters of a text that an error shows."""
 
@@ -180,9 +183,10 @@ def _find_pre_tokenizer(state: dict, texts: Sequence[str]) -> tuple[PreTokenizer
     expected = {text: backend.encode(text, add_special_tokens=False).tokens for text in (*texts, *HARD_TEXTS)}
     tries = [_try(state, pre, {}, expected) for pre in PRE_TOKENIZERS]
     if all(one.wrong for one in tries):  # the tokenizer is none of llama.cpp's own
-        tries += [_try(state, pre, _torn(state, pre), expected) for pre in PRE_TOKENIZERS]
+        torn = [(pre, _torn(state, pre)) for pre in PRE_TOKENIZERS]
+        tries += [_try(state, pre, tokens, expected) for pre, tokens in torn if len(tokens) <= MAX_TORN]
     own = set(texts)
-    best = min(tries, key=lambda one: (len(one.wrong & own), len(one.wrong), len(one.torn)))
+    best = min(tries, key=lambda one: (len(one.wrong & own), len(one.wrong), len(one.torn), one.num_other_cuts))
     wrong = sorted(best.wrong & own)
     if wrong:
         raise ModelError(
@@ -201,17 +205,22 @@ class _Try:
     torn: Mapping[str, str]
     wrong: frozenset[str]
     """Texts with other tokens."""
+    num_other_cuts: int
+    """Texts that are cut otherwise, whatever tokens come of it."""
 
 
 def _try(state: dict, pre: PreTokenizer, torn: Mapping[str, str], expected: Mapping[str, list[str]]) -> _Try:
-    other = _tokenizer(_as_llama_cpp(state, pre, torn))
+    ours, other = _tokenizer(state), _tokenizer(_as_llama_cpp(state, pre, torn))
     spelled = {text: token for token, text in torn.items()}
     wrong = [
         text
         for text, tokens in expected.items()
         if [spelled.get(one, one) for one in other.encode(text, add_special_tokens=False).tokens] != tokens
     ]
-    return _Try(pre=pre, torn=torn, wrong=frozenset(wrong))
+    num_other_cuts = sum(
+        ours.pre_tokenizer.pre_tokenize_str(text) != other.pre_tokenizer.pre_tokenize_str(text) for text in expected
+    )
+    return _Try(pre=pre, torn=torn, wrong=frozenset(wrong), num_other_cuts=num_other_cuts)
 
 
 def _as_llama_cpp(state: dict, pre: PreTokenizer, torn: Mapping[str, str]) -> dict:
