@@ -86,6 +86,31 @@ def test_the_card_tells_licences_to_check_and_how_faithful_the_export_is(tmp_pat
     assert "Licences to check" not in own and "Apache-2.0" in own
 
 
+@pytest.mark.parametrize(
+    ("changes", "told", "not_told"),
+    [
+        (["train.method=grpo"], ["trained with GRPO", "1 for `correct`, 0.2 for `format`", "- grpo"], ["- sft"]),
+        (
+            ["train.method=sft"],
+            ["fine-tuned on worked solutions", "nobody labelled one", "- sft"],
+            ["`correct`", "grpo"],
+        ),
+        (
+            ["train.method=sft_then_grpo", "sft.source=given"],
+            ["then trained with GRPO", "given with the data", "`correct`", "- sft\n- grpo"],
+            ["nobody labelled"],
+        ),
+    ],
+)
+def test_the_card_says_how_the_model_was_trained(
+    changes: list[str], told: list[str], not_told: list[str], tmp_path: Path
+):
+    text = write_card(card_of(tmp_path, *changes))
+    assert [part for part in told if part not in text] == [] and [
+        part for part in not_told if part in text.lower()
+    ] == []
+
+
 def test_a_prompt_with_backticks_stays_in_its_block(tmp_path: Path):
     assert "````text\nPROMPT ``` END\n````" in write_card(card_of(tmp_path))
     assert fenced("python", "x") == "```python\nx\n```\n"
@@ -120,6 +145,16 @@ def test_a_question_alone_becomes_the_prompt_of_the_training(template: str | Non
     # Where the recipe's own writer uses the exported tokenizer, nothing is there twice.
     plain = section.model_copy(update={"chat_template": None})
     assert PromptWriter(section=plain, tokenizer=tokenizer).write(problem) == prompt
+
+
+def test_a_beginning_of_text_that_the_tokenizer_has_not_is_written_by_no_program():
+    """llama.cpp hands a token to `bos_token` even where a file names none."""
+    tokenizer = load_tokenizer(ModelSection())
+    assert tokenizer.bos_token is None and "bos_token" in tokenizer.get_chat_template()
+    tokenizer.chat_template = prompt_template(load("demo").prompt, tokenizer)
+    messages = [{"role": "user", "content": "Q"}]
+    written = tokenizer.apply_chat_template(messages, tokenize=False, bos_token="JUNK")
+    assert written == f"{load('demo').prompt.system_text()}\nQ\n"
 
 
 def test_a_system_message_of_ones_own_goes_before_the_recipes():

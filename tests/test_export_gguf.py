@@ -275,4 +275,5 @@ def test_llama_cpp_gives_the_tokens_and_logits_of_transformers(kind: str, dtype:
     answer = model.create_chat_completion(question, temperature=0, max_tokens=12)["choices"][0]["message"]["content"]
     inputs = policy.tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
     output = policy.model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
-    assert answer == policy.tokenizer.decode(output, skip_special_tokens=True)
+    expected_text = policy.tokenizer.decode(output, skip_special_tokens=True)
+    assert answer == expected_text.replace("\N{REPLACEMENT CHARACTER}", "")  # llama-cpp-python drops stray bytes

@@ -15,6 +15,16 @@ from razona.export.source import Source
 from razona.recipe import Recipe
 
 EMBEDDED = "embedded"
+METHODS = {
+    "grpo": "trained with GRPO (reinforcement learning with verifiable rewards)",
+    "sft": "fine-tuned on worked solutions (supervised)",
+    "sft_then_grpo": "fine-tuned on worked solutions, then trained with GRPO (reinforcement learning with verifiable "
+    "rewards),",
+}
+SOLUTIONS = {
+    "own": "the base's own, kept where the verifier accepted them; nobody labelled one",
+    "given": "given with the data",
+}
 WHAT = {
     "adapter": "a LoRA adapter (PEFT): it needs its base model",
     "merged": "a whole model: what was trained is added into the weights",
@@ -41,8 +51,8 @@ def write_card(card: Card) -> str:
     parts = [
         f"---\n{yaml.safe_dump(front_matter(card), sort_keys=False, allow_unicode=True)}---\n",
         f"# {recipe.name}\n",
-        f"`{recipe.model.name}`, trained with GRPO (reinforcement learning with verifiable rewards) to work a problem "
-        f"out before it answers. This folder holds {WHAT[card.format]}, in {card.dtype}.\n",
+        f"`{recipe.model.name}`, {METHODS[recipe.train.method]} to work a problem out before it answers. This folder "
+        f"holds {WHAT[card.format]}, in {card.dtype}.\n",
         "## Base and tuned\n",
         comparison(run, recipe),
         "## How to ask\n",
@@ -76,7 +86,8 @@ def front_matter(card: Card) -> dict[str, object]:
         fields["datasets"] = [recipe.data.source]
     fields["library_name"] = {"adapter": "peft", "merged": "transformers", "gguf": "gguf"}[card.format]
     fields["pipeline_tag"] = "text-generation"
-    fields["tags"] = ["grpo", "reasoning", "razona", "trl", *(["lora"] if card.source.has_adapter else [])]
+    methods = recipe.train.method.split("_then_")
+    fields["tags"] = [*methods, "reasoning", "razona", "trl", *(["lora"] if card.source.has_adapter else [])]
     return fields
 
 
@@ -154,24 +165,40 @@ def _loading(card: Card) -> tuple[str, str]:
 
 def _making(card: Card) -> str:
     source, recipe = card.source, card.source.recipe
-    rewards = ", ".join(
-        f"{one.weight:g} for `{one.name}`{' where the answer is right' if one.when == 'correct' else ''}"
-        for one in recipe.rewards.components
-    )
     lora = recipe.lora
     trained = f"a LoRA adapter of rank {lora.rank}, alpha {lora.alpha:g}" if lora else "every weight"
-    steps = len(source.run.read_steps())
     rows = {
         "base": _base(recipe),
         "recipe": f"`{recipe.name}`, in the run's `recipe.yaml`",
         "data": _data(source),
-        "rewards": f"{rewards}; nobody labelled a solution",
-        "trained": f"{trained}; {steps} of {recipe.train.steps} steps of {recipe.train.completions_per_step} "
-        f"completions, learning rate {recipe.train.learning_rate:g}, seed {recipe.train.seed}",
-        "weights": _kept(source.run),
+        "trained": f"{trained}, seed {recipe.train.seed}",
+        **(_fine_tuning(recipe) if "sft" in recipe.train.method else {}),
+        **(_reinforcement(source) if "grpo" in recipe.train.method else {}),
         "made with": f"Razona {razona.__version__}, on TRL, PEFT and transformers; versions are in `export.json`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows.items()), ""])
+
+
+def _fine_tuning(recipe: Recipe) -> dict[str, str]:
+    sft = recipe.sft
+    return {
+        "solutions": f"{SOLUTIONS[sft.source]}; of up to {sft.num_problems} problems, {sft.epochs} epochs at most, "
+        f"learning rate {sft.learning_rate:g}"
+    }
+
+
+def _reinforcement(source: Source) -> dict[str, str]:
+    recipe, steps = source.recipe, len(source.run.read_steps())
+    rewards = ", ".join(
+        f"{one.weight:g} for `{one.name}`{' where the answer is right' if one.when == 'correct' else ''}"
+        for one in recipe.rewards.components
+    )
+    return {
+        "rewards": rewards,
+        "steps": f"{steps} of {recipe.train.steps}, of {recipe.train.completions_per_step} completions, learning rate "
+        f"{recipe.train.learning_rate:g}",
+        "weights": _kept(source.run),
+    }
 
 
 def _base(recipe: Recipe) -> str:
@@ -216,9 +243,9 @@ def _proof(card: Card) -> str:
 
 def _limits(recipe: Recipe) -> str:
     lines = [
-        "It was rewarded for answers that a program can check, on the data above, and for nothing else. Other "
+        "It was trained to give answers that a program can check, on the data above, and nothing else. Other "
         "abilities of the base were not measured and may have suffered; nothing was done about safety.",
-        "Its working may be wrong where its answer is right: no reward reads it.",
+        "Its working may be wrong where its answer is right: nothing checks it.",
         _licences(recipe),
     ]
     return "\n".join(f"- {line}" for line in lines) + "\n"

@@ -29,6 +29,9 @@ def prompt_template(section: PromptSection, tokenizer: "PreTrainedTokenizerBase"
         # The last line's end of a template is dropped; in the middle it would not be.
         tag = f"{{% if add_generation_prompt %}}{{{{ {_literal(section.working_open)} }}}}{{% endif %}}"
         template = template.removesuffix("\n") + tag
+    if tokenizer.bos_token is None and "bos_token" in template:
+        # llama.cpp hands a template some token for the beginning of a text even where the file names none.
+        template = f"{{% set bos_token = '' %}}\n{template}"
     return template
 
 
