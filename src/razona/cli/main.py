@@ -16,6 +16,7 @@ from razona.cli import (
     demo,
     evaluate,
     experiment,
+    export,
     redteam,
     report,
     tasks,
@@ -39,6 +40,7 @@ app.command(name="train")(train.train_command)
 app.command(name="eval")(evaluate.eval_command)
 app.command(name="compare")(compare.compare_command)
 app.command(name="advise")(advise.advise_command)
+app.command(name="export")(export.export_command)
 app.command(name="report")(report.report_command)
 app.command(name="tasks")(tasks.tasks_command)
 app.command(name="verify")(verify.verify_command)

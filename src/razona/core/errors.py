@@ -8,6 +8,7 @@
     ├── RunFolderError(ValueError)    a run folder is missing, taken or of another run
     ├── RewardError   (RuntimeError)  a reward function broke its contract
     ├── CheckError    (RuntimeError)  the check before training found what should stop it
+    ├── ExportError   (RuntimeError)  what was exported is not what was trained
     └── MachineError  (RuntimeError)  the machine cannot do it: disk, memory, a missing package
 
 The `ValueError` half is the person's to mend and ends a command with exit code 2; the `RuntimeError`
@@ -50,6 +51,12 @@ class RewardError(RazonaError, RuntimeError):
 
 class CheckError(RazonaError, RuntimeError):
     """The check before training found what should stop it."""
+
+    exit_code = 1
+
+
+class ExportError(RazonaError, RuntimeError):
+    """What was exported is not what was trained, or nothing was trained."""
 
     exit_code = 1
 
