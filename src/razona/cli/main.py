@@ -7,7 +7,21 @@ import warnings
 import typer
 
 from razona import __version__
-from razona.cli import advise, base, compare, data, demo, evaluate, experiment, redteam, report, tasks, train, verify
+from razona.cli import (
+    advise,
+    base,
+    chat,
+    compare,
+    data,
+    demo,
+    evaluate,
+    experiment,
+    redteam,
+    report,
+    tasks,
+    train,
+    verify,
+)
 from razona.core.errors import RazonaError
 from razona.core.launch import is_main_process, num_processes, process_index, refuse_several_processes
 
@@ -24,6 +38,7 @@ app.command(name="train")(train.train_command)
 app.command(name="eval")(evaluate.eval_command)
 app.command(name="compare")(compare.compare_command)
 app.command(name="advise")(advise.advise_command)
+app.command(name="chat")(chat.chat_command)
 app.command(name="report")(report.report_command)
 app.command(name="tasks")(tasks.tasks_command)
 app.command(name="verify")(verify.verify_command)
