@@ -1,8 +1,8 @@
 """Where metrics go beside the run folder: TensorBoard, trackio and W&B, by `report.report_to`.
 
-They get the names and values of `metrics.jsonl`, `guard/...` of each measurement on held-out problems, `sft/...` of each
-update of a supervised fine-tuning, and TRL's own log of a GRPO step under `trl/...`. The run folder has everything in any case: a tracker that fails while the run trains is
-told of once and left out from there on.
+They get the names and values of `metrics.jsonl`; `guard/...` of each measurement on held-out problems; `sft/...` of
+each update of a supervised fine-tuning; and TRL's own log of a GRPO step under `trl/...`. The run folder has everything
+in any case: a tracker that fails while the run trains is told of once and left out from there on.
 """
 
 import importlib
