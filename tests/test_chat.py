@@ -211,10 +211,11 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(monkeypatch: pytest.MonkeyP
 
 
 def test_a_second_ctrl_c_before_the_next_token_is_an_interrupt():
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), stopped_by_interrupt():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_answer_at_the_limit_says_so_and_the_models_window_is_a_limit(embedded: Policy):
@@ -262,10 +263,10 @@ def test_on_a_wide_terminal_the_answers_stand_side_by_side_and_ctrl_d_leaves(ada
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 140, 0, 0))
     command = [sys.executable, "-m", "razona", "chat", str(adapter), "--versus", "base", "--max-tokens", "8"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "140", "LINES": "30"}
-    with subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
-    ) as run:
-        os.close(slave)
+    run = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env=environment, preexec_fn=interrupt_by_sigint
+    )
+    try:
         seen = read_until(master, "> ")
         os.write(master, f"{QUESTION}\n".encode())
         seen += read_until(master, "╯", "> ")
@@ -273,9 +274,18 @@ def test_on_a_wide_terminal_the_answers_stand_side_by_side_and_ctrl_d_leaves(ada
         seen += read_until(master, "(/quit or Ctrl-D leaves)", "> ")
         os.write(master, b"\x04")
         assert run.wait(timeout=60) == 0
+    finally:
+        run.kill()
+        run.wait()
+        os.close(slave)
     os.close(master)
     columns = [line for line in seen.splitlines() if line.count("╭") == 2]
     assert columns and "embedded" in columns[-1] and adapter.name[:10] in columns[-1]
+
+
+def interrupt_by_sigint() -> None:
+    """Let Ctrl-C interrupt, also where the tests run in the background of a shell, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def read_until(terminal: int, *marks: str) -> str:
