@@ -10,6 +10,7 @@ from razona import __version__
 from razona.cli import (
     advise,
     base,
+    chat,
     check,
     compare,
     data,
@@ -41,6 +42,7 @@ app.command(name="eval")(evaluate.eval_command)
 app.command(name="compare")(compare.compare_command)
 app.command(name="advise")(advise.advise_command)
 app.command(name="export")(export.export_command)
+app.command(name="chat")(chat.chat_command)
 app.command(name="report")(report.report_command)
 app.command(name="tasks")(tasks.tasks_command)
 app.command(name="verify")(verify.verify_command)

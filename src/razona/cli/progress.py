@@ -1,7 +1,8 @@
 """Progress on a terminal, and plain lines where there is none."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -19,8 +20,10 @@ from rich.text import Text
 
 from razona.cli.live import LiveView, read_sample, visible
 from razona.core.rundir import RunDir
-from razona.embedded.demo import Watcher
-from razona.train.health import Finding
+
+with redirect_stdout(sys.stderr):  # with WANDB_MODE=offline transformers prints a line while it is imported
+    from razona.embedded.demo import Watcher
+    from razona.train.health import Finding
 
 PLAIN_LINE_EVERY = 5
 """Steps between two lines where the output is not a terminal."""

@@ -98,6 +98,21 @@ class RunDir:
         """The page of the run."""
         return self.root / "report.html"
 
+    @property
+    def trackers(self) -> Path:
+        """What trackers keep on this machine."""
+        return self.root / "trackers"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.trackers / "tensorboard"
+
+    @property
+    def tracker_ids(self) -> Path:
+        """What each tracker calls this run, so that a resumed run goes on in it."""
+        return self.trackers / "ids.json"
+
     def completions(self, step: int) -> Path:
         """The completions sampled for one step, with their verdicts and reward receipts."""
         return self.root / "completions" / f"step-{step:06d}.jsonl"

@@ -27,6 +27,7 @@ from razona.rewards import Mix
 from razona.train.health import Finding
 from razona.train.monitor import tell_on_stderr
 from razona.train.run import prepare_folder, train_in
+from razona.train.trackers import check_trackers
 
 
 class Watcher:
@@ -103,6 +104,7 @@ def demo(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Watcher | 
             f"data.source = {TASKS}. To train on other data: razona train RECIPE"
         )
     Mix.of(recipe.rewards, tags_of(recipe.prompt))  # refuses unknown rewards before anything is measured
+    check_trackers(recipe.report.report_to)
     run, watcher = RunDir(out), watcher or Watcher()
     previous = None if resume else keep_previous(run)
     if previous is not None:

@@ -50,7 +50,9 @@ class ReportSection(Section):
     """Where metrics go besides the run folder, which always has them."""
 
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = []
-    """Trackers, each a package of its own. Empty: the run folder alone, and nothing leaves the machine."""
+    """Trackers, each a package of its own, which get every figure of `metrics.jsonl`. Empty: the run folder alone, and
+    nothing leaves the machine. `tensorboard` writes to the run folder, `trackio` to a folder of its own here; `wandb`
+    sends figures and recipe to W&B, unless WANDB_MODE=offline is set."""
 
 
 class CheckSection(Section):

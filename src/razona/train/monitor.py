@@ -24,8 +24,13 @@ def tell_on_stderr(finding: Finding) -> None:
 class Monitor:
     """What watches a run's health. It is the main process's: the others have no metrics rows."""
 
-    def __init__(self, run: RunDir, tell: Tell = tell_on_stderr) -> None:
-        self.run, self.tell = run, tell
+    def __init__(
+        self,
+        run: RunDir,
+        tell: Tell = tell_on_stderr,
+        on_measurement: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        self.run, self.tell, self.on_measurement = run, tell, on_measurement
         self._steps: list[Mapping[str, Any]] = []
         self._guard: list[Mapping[str, Any]] = list(run.read_guard())
         self._broken_at: dict[str, int] = {}
@@ -38,8 +43,10 @@ class Monitor:
             self.note(finding)
 
     def take_measurement(self, row: Mapping[str, Any]) -> None:
-        """Know one more row of `guard.jsonl`: the step that it belongs to is looked at next."""
+        """Know one more row of `guard.jsonl`, and hand it on: the step that it belongs to is looked at next."""
         self._guard.append(row)
+        if self.on_measurement is not None:
+            self.on_measurement(row)
 
     def note(self, finding: Finding) -> None:
         """Store a finding and tell it."""

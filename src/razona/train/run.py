@@ -40,6 +40,7 @@ from razona.train.packed import unsupported_reason
 from razona.train.processes import in_main_process, join_processes, refuse_difference, reward_seed, stop_together
 from razona.train.record import Enough, StepRecorder, StepWatch, StopWhen
 from razona.train.sft import FineTuned, fine_tune
+from razona.train.trackers import Trackers, check_trackers
 from razona.train.trainer import Choice, Engine, Trainer
 from razona.train.trl_config import grpo_config
 
@@ -105,9 +106,10 @@ def train(
         RunFolderError: `out` is in use, or holds another run.
         DataError: no problem is left to train on.
         ModelError: the model cannot be loaded.
-        MachineError: the disk is full, or another process failed.
+        MachineError: the disk is full, another process failed, or a tracker is missing or cannot be opened.
     """
     rollout, section, run = recipe.rollout, recipe.train, RunDir(out)
+    check_trackers(recipe.report.report_to)
     check_num_processes(num_processes(), rollout.group_size, section.microbatch_size, section.completions_per_step)
     join_processes()
     with ExitStack() as held:
@@ -131,6 +133,15 @@ def train_in(
     check: Check | None = None,
 ) -> TrainResult:
     """Train in a folder that the main process holds and that `prepare_folder` has made ready."""
+    with ExitStack() as held:
+        with stop_together():
+            trackers = held.enter_context(Trackers(recipe, run))
+        return _train_in(run, recipe, trackers, watch, tell, is_enough)
+
+
+def _train_in(
+    run: RunDir, recipe: Recipe, trackers: Trackers, watch: StepWatch, tell: Tell, is_enough: Enough | None
+) -> TrainResult:
     with stop_together():
         transformers.set_seed(recipe.train.seed)
         policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
@@ -141,17 +152,18 @@ def train_in(
     refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     fine_tuned = None
     if recipe.train.method != "grpo":
-        policy, fine_tuned = fine_tune(policy, recipe, data.problems, run)
+        policy, fine_tuned = fine_tune(policy, recipe, data.problems, run, trackers.take_update)
     if recipe.train.method == "sft":
         if recipe.guard.every and is_main_process():
             print("razona: train.method = sft has no GRPO steps, so guard.every measures none of them", file=sys.stderr)
         return in_main_process(lambda: _finish_sft(run, fine_tuned))
     with stop_together():
-        monitor = Monitor(run, tell)
-        trainer = _make_trainer(recipe, policy, data.dataset, run, _both(monitor.take, watch))
+        monitor = Monitor(run, tell, trackers.take_measurement)
+        trainer = _make_trainer(recipe, policy, data.dataset, run, _all(monitor.take, trackers.take, watch))
         trained = cast(PreTrainedModel, trainer.model)
         guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
         check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
+    trainer.add_callback(trackers)
     if is_enough is not None:
         trainer.add_callback(StopWhen(is_enough))  # before the guard, which measures after the last step
     if guard is not None:
@@ -195,10 +207,10 @@ def _finish_sft(run: RunDir, fine_tuned: FineTuned | None) -> TrainResult:
     )
 
 
-def _both(first: StepWatch, second: StepWatch) -> StepWatch:
+def _all(*watchers: StepWatch) -> StepWatch:
     def watch(row: Mapping[str, float | None]) -> None:
-        first(row)
-        second(row)
+        for one in watchers:
+            one(row)
 
     return watch
 

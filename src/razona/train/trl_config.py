@@ -72,7 +72,7 @@ def grpo_config(
         "logging_steps": 1,
         "logging_first_step": False,
         "disable_tqdm": True,
-        "report_to": list(recipe.report.report_to) or "none",
+        "report_to": "none",  # `razona.train.trackers` reports
         "remove_unused_columns": False,
     }
     return GRPOConfig(**{**fields, **others})  # pyright: ignore[reportArgumentType]
