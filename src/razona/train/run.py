@@ -21,7 +21,7 @@ from razona.core.environment import describe_environment
 from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
 from razona.core.launch import is_main_process, num_processes, process_index
-from razona.core.rundir import RunDir
+from razona.core.rundir import RunDir, step_of
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, load_policy, lora_config
@@ -132,7 +132,7 @@ def train_in(
         trainer.add_callback(StopWhen(is_enough))  # before the guard, which measures after the last step
     if guard is not None:
         trainer.add_callback(guard)
-    checkpoint = in_main_process(lambda: last_checkpoint(run))
+    checkpoint = in_main_process(run.last_checkpoint)
     started = time.monotonic()
     _go_on(trainer, checkpoint, recipe.train.steps, is_over=guard is not None and guard.standing.is_over)
     guard_seconds = guard.seconds if guard else 0.0
@@ -209,7 +209,7 @@ def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
                 f"--resume: the recipe is not the one that {run.recipe} was started with. "
                 "Give the same recipe and --set options, or another --out."
             )
-        checkpoint = last_checkpoint(run)
+        checkpoint = run.last_checkpoint()
         run.forget_steps_after(step_of(checkpoint) if checkpoint else 0)
         restore_best(run, checkpoint)
         _note_other_processes(run)
@@ -230,17 +230,6 @@ def _note_other_processes(run: RunDir) -> None:
             "completions than it would have.",
             file=sys.stderr,
         )
-
-
-def step_of(checkpoint: Path) -> int:
-    """Give the number of steps after which a checkpoint was written."""
-    return int(checkpoint.name.rsplit("-", 1)[1])
-
-
-def last_checkpoint(run: RunDir) -> Path | None:
-    """Give the checkpoint of the highest step, None where there is none."""
-    found = [path for path in run.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return max(found, key=step_of, default=None)
 
 
 def _make_trainer(

@@ -1,0 +1,410 @@
+"""`razona train --num-processes N`: the processes of a run, started through torch's elastic agent and looked after.
+
+accelerate says what its settings mean for the processes (their environment); torch's elastic agent starts them, gives
+each its place, and ends all of them when one ends badly. Each runs the same `razona train` without the options below.
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from razona.core.environment import describe_command
+from razona.core.errors import MachineError, RecipeError
+from razona.core.launch import LAUNCHER
+from razona.core.rundir import RunDir
+from razona.recipe import Recipe
+from razona.recipe.checks import check_num_processes
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+DEFAULT_PORT = 29500
+"""Where the processes of several machines meet; torchrun's and accelerate's default."""
+PATIENCE_S = 30
+"""Seconds that processes have to end after they were told to; then they are killed. torch's default."""
+SAME_MOMENT_S = 5
+"""Failures this close to the first one may have caused each other; torch notes whole seconds."""
+TOLD_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+"""What the agent passes on to the processes."""
+
+
+class Sharding(StrEnum):
+    """What is shared out to the processes beside the data; each but `none` has a file in `sharding/`."""
+
+    NONE = "none"
+    FSDP2 = "fsdp2"
+    ZERO2 = "deepspeed-zero2"
+    ZERO3 = "deepspeed-zero3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """The processes of a run and their machines."""
+
+    num_processes: int
+    """Over all machines, as accelerate counts; each machine has the same number."""
+    num_machines: int = 1
+    machine_rank: int = 0
+    """This machine's number, from 0. The processes of machine 0 come first, and process 0 writes the run folder."""
+    main_address: str | None = None
+    """Of machine 0; None: there is one machine."""
+    main_port: int | None = None
+    """On machine 0; None: a free one where there is one machine, else `DEFAULT_PORT`."""
+    accelerate_config: Path | None = None
+    """accelerate's settings; None: each process holds the whole model."""
+
+    @property
+    def processes_here(self) -> int:
+        """Processes of this machine."""
+        return self.num_processes // self.num_machines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The options of `razona train` about processes; None where one was not given."""
+
+    num_processes: int | None = None
+    num_machines: int | None = None
+    machine_rank: int | None = None
+    main_address: str | None = None
+    main_port: int | None = None
+    sharding: Sharding = Sharding.NONE
+    accelerate_config: Path | None = None
+
+    def wants_several(self) -> bool:
+        """Say whether processes are to be started; one that holds the whole model need not be.
+
+        Raises:
+            RecipeError: an option is given that means nothing without `--num-processes`.
+        """
+        if self.num_processes is not None:
+            return self.num_processes > 1 or self != Asked(num_processes=1) or "WORLD_SIZE" in os.environ
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "num_processes"}
+        idle = [name for name, value in given.items() if value not in (None, Sharding.NONE)]
+        if idle:
+            raise RecipeError(
+                f"--{idle[0].replace('_', '-')} {given[idle[0]]} says how to start processes, and --num-processes is "
+                "missing. Give it: the number of processes over all machines."
+            )
+        return False
+
+
+def launch(asked: Asked, recipe: Recipe, folder: Path, arguments: Sequence[str]) -> int:
+    """Train in several processes and give the exit code of the whole, as `run_processes` does.
+
+    Nothing is started and no folder is touched where the processes do not fit the recipe or the machine.
+
+    Args:
+        arguments: of the `razona` that each process runs.
+
+    Raises:
+        RecipeError: the options contradict each other, or a step cannot be shared out by whole groups.
+        MachineError: the machine has fewer GPUs than processes, or DeepSpeed is asked for and not there.
+    """
+    planned = plan(asked)
+    train, rollout = recipe.train, recipe.rollout
+    check_num_processes(planned.num_processes, rollout.group_size, train.microbatch_size, train.completions_per_step)
+    unwise = check_machine(planned)
+    if unwise:
+        print(f"razona: {unwise}", file=sys.stderr)
+    again = describe_command(sys.argv) + ("" if "--resume" in sys.argv else " --resume")
+    return run_processes(planned, [sys.executable, "-m", "razona", *arguments], RunDir(folder), again)
+
+
+def plan(asked: Asked) -> Launch:
+    """Give the launch that the options ask for.
+
+    Raises:
+        RecipeError: they contradict each other, the file of settings, or a launch that has already happened.
+    """
+    num_processes, machines, machine_rank = asked.num_processes or 1, asked.num_machines or 1, asked.machine_rank
+    if "WORLD_SIZE" in os.environ:
+        raise RecipeError(
+            f"--num-processes {num_processes}: this process was started as one of several already (WORLD_SIZE = "
+            f"{os.environ['WORLD_SIZE']} is set). Leave out --num-processes and what belongs to it, or leave out "
+            "torchrun or accelerate launch (and unset WORLD_SIZE)."
+        )
+    if asked.accelerate_config is not None and asked.sharding is not Sharding.NONE:
+        raise RecipeError(
+            f"--sharding {asked.sharding} and --accelerate-config {asked.accelerate_config}: the file says how to "
+            "shard. Leave out one of the two."
+        )
+    path = asked.accelerate_config or shipped_config(asked.sharding)
+    if path is not None:
+        _check_config(path, num_processes=num_processes, num_machines=machines)
+    if num_processes % machines:
+        raise RecipeError(
+            f"--num-processes {num_processes} counts the processes of all machines and is no multiple of "
+            f"--num-machines {machines}. Give --num-processes {machines * max(1, round(num_processes / machines))}."
+        )
+    if machines == 1 and (asked.main_address is not None or asked.main_port is not None or machine_rank):
+        raise RecipeError(
+            "--machine-rank, --main-address and --main-port say how machines find each other, and there is one. "
+            "Leave them out, or give --num-machines."
+        )
+    if machines > 1 and (asked.main_address is None or machine_rank is None or machine_rank >= machines):
+        raise RecipeError(
+            f"--num-machines {machines} needs --main-address, the same on all machines and an address of machine 0, "
+            f"and --machine-rank, 0 to {machines - 1}, another on each; got {asked.main_address} and {machine_rank}."
+        )
+    return Launch(
+        num_processes=num_processes,
+        num_machines=machines,
+        machine_rank=machine_rank or 0,
+        main_address=asked.main_address,
+        main_port=asked.main_port,
+        accelerate_config=path,
+    )
+
+
+def shipped_config(sharding: Sharding) -> Path | None:
+    """Give the file of accelerate's settings that ships for a way of sharding; None for none."""
+    if sharding is Sharding.NONE:
+        return None
+    return Path(str(files("razona.cli") / "sharding" / f"{sharding}.yaml"))
+
+
+def _check_config(path: Path, *, num_processes: int, num_machines: int) -> None:
+    """Refuse a file of accelerate's settings that is unreadable, says another thing than the options, or is not ours.
+
+    Raises:
+        RecipeError: with the key.
+    """
+    import yaml
+
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        first_line = str(error).split("\n")[0]
+        raise RecipeError(f"--accelerate-config {path}: it cannot be read: {first_line}") from None
+    if not isinstance(settings, dict) or "distributed_type" not in settings:
+        raise RecipeError(
+            f"--accelerate-config {path}: expected accelerate's settings, with distributed_type among them, as "
+            "`accelerate config` writes them."
+        )
+    kind = str(settings["distributed_type"])
+    if kind not in ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP", "DEEPSPEED"):
+        raise RecipeError(
+            f"--accelerate-config {path}: distributed_type is {kind}; razona train knows MULTI_GPU, FSDP and DEEPSPEED."
+        )
+    version = (settings.get("fsdp_config") or {}).get("fsdp_version", 1)
+    if kind == "FSDP" and str(version) != "2":
+        raise RecipeError(
+            f"--accelerate-config {path}: fsdp_config.fsdp_version is {version}; razona train knows FSDP2. Set it to 2 "
+            "(`accelerate to-fsdp2` converts a file)."
+        )
+    precision = str(settings.get("mixed_precision") or "no").lower()
+    if precision not in ("no", "false"):
+        raise RecipeError(
+            f"--accelerate-config {path}: mixed_precision is {precision}; here the recipe decides. Set it to 'no', and "
+            "train.precision in the recipe."
+        )
+    for key, option, given in (
+        ("num_processes", "--num-processes", num_processes),
+        ("num_machines", "--num-machines", num_machines),
+    ):
+        if settings.get(key, given) != given:
+            raise RecipeError(
+                f"--accelerate-config {path}: {key} is {settings[key]}, and {option} says {given}. Make them equal, or "
+                f"remove {key} from the file."
+            )
+
+
+def check_machine(launch: Launch) -> str:
+    """Say what is unwise about this many processes on this machine; "" where nothing is.
+
+    Raises:
+        MachineError: there are GPUs, but fewer than processes, or DeepSpeed is asked for and not there.
+    """
+    import torch
+
+    here, gpus = launch.processes_here, torch.cuda.device_count()
+    if 0 < gpus < here:
+        raise MachineError(
+            f"--num-processes {launch.num_processes} on {launch.num_machines} machine(s) is {here} for this one, which "
+            f"has {gpus} GPU(s); each process needs one. Give --num-processes {gpus * launch.num_machines}, or fewer."
+        )
+    cores = len(os.sched_getaffinity(0))
+    if gpus == 0 and here > cores:
+        return (
+            f"{here} processes share the {cores} core(s) of this machine, so they take turns; "
+            f"--num-processes {cores * launch.num_machines} would be faster."
+        )
+    return ""
+
+
+def environment_of(launch: Launch) -> dict[str, str]:
+    """Give what accelerate's settings mean for the environment of the processes, by accelerate's own launcher.
+
+    Raises:
+        MachineError: they ask for DeepSpeed, which is not installed.
+        RecipeError: accelerate refuses them.
+    """
+    if launch.accelerate_config is None:
+        return {}
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils import is_deepspeed_available
+    from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+    # How the processes find each other is the agent's business: a free port keeps accelerate's own check of it quiet.
+    command = ["--config_file", str(launch.accelerate_config), "--num_processes", str(launch.num_processes)]
+    command += ["--num_machines", "1", "--main_process_port", "0", "--num_cpu_threads_per_process", "1", "razona"]
+    try:
+        arguments, defaults, _ = _validate_launch_command(launch_command_parser().parse_args(command))
+        if arguments.use_deepspeed and not is_deepspeed_available():
+            raise MachineError(
+                f"--accelerate-config {launch.accelerate_config} asks for DeepSpeed, which is not installed. "
+                "Install it (pip install deepspeed), or take --sharding fsdp2."
+            )
+        if arguments.use_deepspeed:
+            arguments.deepspeed_fields_from_accelerate_config = ",".join(defaults.deepspeed_config)
+            environment = prepare_deepspeed_cmd_env(arguments)[1]
+        else:
+            environment = prepare_multi_gpu_env(arguments)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"--accelerate-config {launch.accelerate_config}: accelerate refuses it: {error}") from None
+    ours = ("OMP_NUM_THREADS", "PYTHONPATH", "ACCELERATE_MIXED_PRECISION")
+    return {name: value for name, value in environment.items() if os.environ.get(name) != value and name not in ours}
+
+
+def run_processes(launch: Launch, command: Sequence[str], run: RunDir, resume_with: str) -> int:
+    """Start the processes of this machine, wait for them, and give the exit code of the whole.
+
+    When one ends badly the others are told to end, and killed `PATIENCE_S` later; so it is with a signal to this
+    process. Why a run ended is told on standard error.
+
+    Args:
+        command: what each process runs.
+        run: where the last checkpoint is looked for when the run has ended badly.
+        resume_with: the command that goes on from there.
+
+    Returns:
+        0 done, 2 a mistake in what was asked, 130 interrupted, 143 terminated, 128 + n for other signals, 1 else.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    several = launch.num_machines > 1
+    port = launch.main_port or DEFAULT_PORT
+    cores = len(os.sched_getaffinity(0))
+    environment = {
+        LAUNCHER: str(os.getpid()),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // launch.processes_here))),
+        **environment_of(launch),
+    }
+    with (
+        _changed_environment(environment),
+        _quiet_agent(),
+        tempfile.TemporaryDirectory(prefix="razona-launch-") as logs,
+    ):
+        settings = LaunchConfig(
+            min_nodes=launch.num_machines,
+            max_nodes=launch.num_machines,
+            nproc_per_node=launch.processes_here,
+            run_id="razona",
+            rdzv_backend="static" if several else "c10d",
+            rdzv_endpoint=f"{launch.main_address}:{port}" if several else "localhost:0",
+            rdzv_configs={"rank": launch.machine_rank} if several else {},
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=logs),
+            signals_to_handle=",".join(TOLD_SIGNALS),
+            shutdown_timeout=PATIENCE_S,
+        )
+        try:
+            elastic_launch(settings, command[0])(*command[1:])
+        except ChildFailedError as error:
+            return _tell_failure(error.failures, launch.num_processes, run, resume_with)
+        except SignalException as error:
+            return _tell_signal(error.sigval, run, resume_with)
+    return 0
+
+
+def _tell_failure(failures: "Mapping[int, ProcessFailure]", num_processes: int, run: RunDir, resume_with: str) -> int:
+    """Name the process whose end ended the run, where that is not a mistake that it has told itself."""
+    index, failure = first_failure(failures)
+    code = failure.exitcode
+    if code == -signal.SIGTERM:
+        return _tell_signal(signal.SIGTERM, run, resume_with)
+    if code == 2:
+        return 2
+    if code > 0:
+        ended = f"ended with exit code {code}; what it said is above"
+    else:
+        ended = f"was killed by {failure.signal_name()}"
+    if code == -signal.SIGKILL:
+        ended += " (by the kernel if memory ran out: `dmesg` tells; else by a person or the cluster)"
+    print(
+        f"razona: process {index} of {num_processes} (pid {failure.pid}) {ended}. The run was stopped. "
+        f"{_way_on(run, resume_with)}",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def first_failure(failures: "Mapping[int, ProcessFailure]") -> "tuple[int, ProcessFailure]":
+    """Give the process that failed by itself: the others lost their connection to it, or were told to end.
+
+    torch's own choice is the first it noticed, and it often notices several at once. A death by signal comes first, a
+    mistake in what was asked next, then other exit codes, and SIGTERM, which the agent sends to all others, last.
+    """
+    began = min(failure.timestamp for failure in failures.values())
+
+    def order(item: "tuple[int, ProcessFailure]") -> tuple[int, int]:
+        index, failure = item
+        if failure.timestamp - began > SAME_MOMENT_S or failure.exitcode == -signal.SIGTERM:
+            return 3, index
+        return (0 if failure.exitcode < 0 else 1 if failure.exitcode == 2 else 2), index
+
+    return min(failures.items(), key=order)
+
+
+def _tell_signal(received: signal.Signals, run: RunDir, resume_with: str) -> int:
+    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}.get(received, "stopped")
+    print(f"razona: {word} ({received.name}). {_way_on(run, resume_with)}", file=sys.stderr)
+    return 128 + received
+
+
+def _way_on(run: RunDir, resume_with: str) -> str:
+    checkpoint = run.last_checkpoint()
+    if checkpoint is None:
+        return f"{run.root} holds no checkpoint of it."
+    return f"Its last checkpoint is {checkpoint}; go on from there with: {resume_with}"
+
+
+@contextmanager
+def _changed_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process, which the ones that it starts inherit, for the length of the body."""
+    before = {name: os.environ.get(name) for name in (*values, "TORCHELASTIC_SIGNALS_TO_HANDLE")}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet_agent() -> Iterator[None]:
+    """Keep the agent's own lines off standard error, and its handlers of signals to the length of the body."""
+    handlers = {name: signal.getsignal(getattr(signal, name)) for name in TOLD_SIGNALS}
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        for name, handler in handlers.items():
+            signal.signal(getattr(signal, name), handler)
