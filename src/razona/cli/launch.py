@@ -1,40 +1,24 @@
-"""`razona train --num-processes N`: the processes of a run, started through torch's elastic agent and looked after.
+"""`razona train --num-processes N`: which processes are started, where, and with which of accelerate's settings.
 
-accelerate says what its settings mean for the processes (their environment); torch's elastic agent starts them, gives
-each its place, and ends all of them when one ends badly. Each runs the same `razona train` without the options below.
+Each runs the same `razona train` without the options below.
 """
 
-import logging
 import os
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from razona.cli.processes import Launch, run_processes
 from razona.core.environment import describe_command
 from razona.core.errors import MachineError, RecipeError
-from razona.core.launch import LAUNCHER
 from razona.core.rundir import RunDir
-from razona.recipe import Recipe
-from razona.recipe.checks import check_num_processes
 
 if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
-
-DEFAULT_PORT = 29500
-"""Where the processes of several machines meet; torchrun's and accelerate's default."""
-PATIENCE_S = 30
-"""Seconds that processes have to end after they were told to; then they are killed. torch's default."""
-SAME_MOMENT_S = 5
-"""Failures this close to the first one may have caused each other; torch notes whole seconds."""
-TOLD_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-"""What the agent passes on to the processes."""
+    from razona.recipe import Recipe
 
 
 class Sharding(StrEnum):
@@ -44,28 +28,6 @@ class Sharding(StrEnum):
     FSDP2 = "fsdp2"
     ZERO2 = "deepspeed-zero2"
     ZERO3 = "deepspeed-zero3"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """The processes of a run and their machines."""
-
-    num_processes: int
-    """Over all machines, as accelerate counts; each machine has the same number."""
-    num_machines: int = 1
-    machine_rank: int = 0
-    """This machine's number, from 0. The processes of machine 0 come first, and process 0 writes the run folder."""
-    main_address: str | None = None
-    """Of machine 0; None: there is one machine."""
-    main_port: int | None = None
-    """On machine 0; None: a free one where there is one machine, else `DEFAULT_PORT`."""
-    accelerate_config: Path | None = None
-    """accelerate's settings; None: each process holds the whole model."""
-
-    @property
-    def processes_here(self) -> int:
-        """Processes of this machine."""
-        return self.num_processes // self.num_machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +60,7 @@ class Asked:
         return False
 
 
-def launch(asked: Asked, recipe: Recipe, folder: Path, arguments: Sequence[str]) -> int:
+def launch(asked: Asked, recipe: "Recipe", folder: Path, arguments: Sequence[str]) -> int:
     """Train in several processes and give the exit code of the whole, as `run_processes` does.
 
     Nothing is started and no folder is touched where the processes do not fit the recipe or the machine.
@@ -110,6 +72,8 @@ def launch(asked: Asked, recipe: Recipe, folder: Path, arguments: Sequence[str])
         RecipeError: the options contradict each other, or a step cannot be shared out by whole groups.
         MachineError: the machine has fewer GPUs than processes, or DeepSpeed is asked for and not there.
     """
+    from razona.recipe.checks import check_num_processes
+
     planned = plan(asked)
     train, rollout = recipe.train, recipe.rollout
     check_num_processes(planned.num_processes, rollout.group_size, train.microbatch_size, train.completions_per_step)
@@ -117,7 +81,8 @@ def launch(asked: Asked, recipe: Recipe, folder: Path, arguments: Sequence[str])
     if unwise:
         print(f"razona: {unwise}", file=sys.stderr)
     again = describe_command(sys.argv) + ("" if "--resume" in sys.argv else " --resume")
-    return run_processes(planned, [sys.executable, "-m", "razona", *arguments], RunDir(folder), again)
+    command = [sys.executable, "-m", "razona", *arguments]
+    return run_processes(planned, command, environment_of(planned), RunDir(folder), again)
 
 
 def plan(asked: Asked) -> Launch:
@@ -266,7 +231,8 @@ def environment_of(launch: Launch) -> dict[str, str]:
                 "Install it (pip install deepspeed), or take --sharding fsdp2."
             )
         if arguments.use_deepspeed:
-            arguments.deepspeed_fields_from_accelerate_config = ",".join(defaults.deepspeed_config)
+            fields_set = getattr(defaults, "deepspeed_config", None) or {}
+            arguments.deepspeed_fields_from_accelerate_config = ",".join(fields_set)
             environment = prepare_deepspeed_cmd_env(arguments)[1]
         else:
             environment = prepare_multi_gpu_env(arguments)
@@ -274,137 +240,3 @@ def environment_of(launch: Launch) -> dict[str, str]:
         raise RecipeError(f"--accelerate-config {launch.accelerate_config}: accelerate refuses it: {error}") from None
     ours = ("OMP_NUM_THREADS", "PYTHONPATH", "ACCELERATE_MIXED_PRECISION")
     return {name: value for name, value in environment.items() if os.environ.get(name) != value and name not in ours}
-
-
-def run_processes(launch: Launch, command: Sequence[str], run: RunDir, resume_with: str) -> int:
-    """Start the processes of this machine, wait for them, and give the exit code of the whole.
-
-    When one ends badly the others are told to end, and killed `PATIENCE_S` later; so it is with a signal to this
-    process. Why a run ended is told on standard error.
-
-    Args:
-        command: what each process runs.
-        run: where the last checkpoint is looked for when the run has ended badly.
-        resume_with: the command that goes on from there.
-
-    Returns:
-        0 done, 2 a mistake in what was asked, 130 interrupted, 143 terminated, 128 + n for other signals, 1 else.
-    """
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    several = launch.num_machines > 1
-    port = launch.main_port or DEFAULT_PORT
-    cores = len(os.sched_getaffinity(0))
-    environment = {
-        LAUNCHER: str(os.getpid()),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // launch.processes_here))),
-        **environment_of(launch),
-    }
-    with (
-        _changed_environment(environment),
-        _quiet_agent(),
-        tempfile.TemporaryDirectory(prefix="razona-launch-") as logs,
-    ):
-        settings = LaunchConfig(
-            min_nodes=launch.num_machines,
-            max_nodes=launch.num_machines,
-            nproc_per_node=launch.processes_here,
-            run_id="razona",
-            rdzv_backend="static" if several else "c10d",
-            rdzv_endpoint=f"{launch.main_address}:{port}" if several else "localhost:0",
-            rdzv_configs={"rank": launch.machine_rank} if several else {},
-            max_restarts=0,
-            logs_specs=DefaultLogsSpecs(log_dir=logs),
-            signals_to_handle=",".join(TOLD_SIGNALS),
-            shutdown_timeout=PATIENCE_S,
-        )
-        try:
-            elastic_launch(settings, command[0])(*command[1:])
-        except ChildFailedError as error:
-            return _tell_failure(error.failures, launch.num_processes, run, resume_with)
-        except SignalException as error:
-            return _tell_signal(error.sigval, run, resume_with)
-    return 0
-
-
-def _tell_failure(failures: "Mapping[int, ProcessFailure]", num_processes: int, run: RunDir, resume_with: str) -> int:
-    """Name the process whose end ended the run, where that is not a mistake that it has told itself."""
-    index, failure = first_failure(failures)
-    code = failure.exitcode
-    if code == -signal.SIGTERM:
-        return _tell_signal(signal.SIGTERM, run, resume_with)
-    if code == 2:
-        return 2
-    if code > 0:
-        ended = f"ended with exit code {code}; what it said is above"
-    else:
-        ended = f"was killed by {failure.signal_name()}"
-    if code == -signal.SIGKILL:
-        ended += " (by the kernel if memory ran out: `dmesg` tells; else by a person or the cluster)"
-    print(
-        f"razona: process {index} of {num_processes} (pid {failure.pid}) {ended}. The run was stopped. "
-        f"{_way_on(run, resume_with)}",
-        file=sys.stderr,
-    )
-    return 1
-
-
-def first_failure(failures: "Mapping[int, ProcessFailure]") -> "tuple[int, ProcessFailure]":
-    """Give the process that failed by itself: the others lost their connection to it, or were told to end.
-
-    torch's own choice is the first it noticed, and it often notices several at once. A death by signal comes first, a
-    mistake in what was asked next, then other exit codes, and SIGTERM, which the agent sends to all others, last.
-    """
-    began = min(failure.timestamp for failure in failures.values())
-
-    def order(item: "tuple[int, ProcessFailure]") -> tuple[int, int]:
-        index, failure = item
-        if failure.timestamp - began > SAME_MOMENT_S or failure.exitcode == -signal.SIGTERM:
-            return 3, index
-        return (0 if failure.exitcode < 0 else 1 if failure.exitcode == 2 else 2), index
-
-    return min(failures.items(), key=order)
-
-
-def _tell_signal(received: signal.Signals, run: RunDir, resume_with: str) -> int:
-    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}.get(received, "stopped")
-    print(f"razona: {word} ({received.name}). {_way_on(run, resume_with)}", file=sys.stderr)
-    return 128 + received
-
-
-def _way_on(run: RunDir, resume_with: str) -> str:
-    checkpoint = run.last_checkpoint()
-    if checkpoint is None:
-        return f"{run.root} holds no checkpoint of it."
-    return f"Its last checkpoint is {checkpoint}; go on from there with: {resume_with}"
-
-
-@contextmanager
-def _changed_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of this process, which the ones that it starts inherit, for the length of the body."""
-    before = {name: os.environ.get(name) for name in (*values, "TORCHELASTIC_SIGNALS_TO_HANDLE")}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _quiet_agent() -> Iterator[None]:
-    """Keep the agent's own lines off standard error, and its handlers of signals to the length of the body."""
-    handlers = {name: signal.getsignal(getattr(signal, name)) for name in TOLD_SIGNALS}
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-        for name, handler in handlers.items():
-            signal.signal(getattr(signal, name), handler)

@@ -1,5 +1,6 @@
 """`razona train`: GRPO from a recipe."""
 
+import atexit
 import json
 import os
 import sys
@@ -134,6 +135,7 @@ def print_steps(console: "Console", result: "TrainResult") -> None:
 def _leave() -> None:
     """End at once where this process is one of several: torch's threads may still run, and would abort its end."""
     if processes_of_run() > 1:
+        atexit._run_exitfuncs()  # metrics services send their last rows there
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
