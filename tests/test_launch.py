@@ -1,15 +1,9 @@
-"""`razona train --num-processes`: what is refused before anything starts, and processes looked after to their end."""
+"""`razona train --num-processes`: what is refused before anything starts, and what each process gets."""
 
 import inspect
 import os
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +14,7 @@ from typer.testing import CliRunner
 from razona.cli import launch as launch_module
 from razona.cli.launch import Asked, Sharding, check_machine, environment_of, plan, shipped_config
 from razona.cli.main import app
-from razona.cli.processes import Launch, first_failure, run_processes
+from razona.cli.processes import Launch
 from razona.cli.train import train_command
 from razona.core.errors import MachineError, RecipeError
 from razona.core.rundir import RunDir
@@ -84,6 +78,11 @@ def test_processes_that_do_not_fit_the_step_are_refused_before_anything_starts(s
     assert started == [] and not (tmp_path / "run").exists()
 
 
+def test_fine_tuning_is_refused_with_sharding_before_anything_starts(started: list[tuple]):
+    said = refusal(*SIXTEEN, "--set", "train.method=sft", "--num-processes", "2", "--sharding", "fsdp2")
+    assert "train.method = sft fine-tunes, which knows no sharding (here: fsdp2)" in said and started == []
+
+
 def test_a_second_launch_names_both_and_says_what_to_leave_out(started: list[tuple], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for number in ("1", "2"):
@@ -97,8 +96,9 @@ CONTRADICTIONS = [
     (["--num-machines", "2"], "--num-machines 2 says how to start processes, and --num-processes is missing"),
     (["--machine-rank", "0"], "--machine-rank 0 says how to start processes"),
     (["--sharding", "fsdp2"], "--sharding fsdp2 says how to start processes"),
-    (["--num-processes", "2", "--machine-rank", "1"], "how machines find each other, and there is one"),
-    (["--num-processes", "2", "--main-port", "29500"], "or give --num-machines"),
+    (["--num-processes", "2", "--machine-rank", "0"], "--machine-rank 0 says how machines find each other, and there"),
+    (["--num-processes", "2", "--main-port", "29500"], "--main-port 29500 says how machines find each other"),
+    (["--num-processes", "2", "--num-machines", "1", "--machine-rank", "1"], "--machine-rank, 0 to 0"),
     (["--num-processes", "2", "--num-machines", "2", "--machine-rank", "0"], "needs --main-address"),
     (["--num-processes", "2", "--num-machines", "2", "--main-address", "a"], "--machine-rank, 0 to 1"),
     (["--num-processes", "2", "--num-machines", "2", "--main-address", "a", "--machine-rank", "2"], "got a and 2"),
@@ -187,166 +187,55 @@ def test_each_way_of_sharding_ships_settings_that_leave_the_precision_to_the_rec
     assert settings["mixed_precision"] == "no" and "num_processes" not in settings
 
 
-@dataclass
-class Failure:
-    """What torch keeps of a process that ended badly."""
-
-    exitcode: int
-    timestamp: int = 100
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-@pytest.mark.parametrize(
-    ("failures", "first"),
-    [
-        ({0: Failure(1), 1: Failure(-9)}, 1),  # 0 lost its connection to 1
-        ({0: Failure(-15), 1: Failure(1)}, 1),  # 0 was told to end
-        ({0: Failure(1), 1: Failure(2)}, 1),  # 0 stopped because of 1
-        ({0: Failure(1, 100), 1: Failure(-9, 131)}, 0),  # 1 did not end when told to, and was killed
-        ({0: Failure(1), 1: Failure(1)}, 0),
-        ({2: Failure(-15), 3: Failure(-15)}, 2),
-    ],
-)
-def test_the_process_that_failed_by_itself_is_told_from_those_that_followed(failures: Mapping, first):
-    assert first_failure(failures)[0] == first
-
-
-def run_fake(program: str, tmp_path: Path) -> int:
-    """Run a program of two processes that needs no torch."""
-    command = [sys.executable, "-c", "import os, signal, sys, time\nrank = os.environ['RANK']\n" + program]
-    return run_processes(Launch(num_processes=2), command, {"ASKED": "1"}, RunDir(tmp_path), "razona go on")
-
-
-PLACE = "os.write(1, (' '.join(os.environ[name] for name in {}) + chr(10)).encode())"
-"""A program that says what it was told, in one piece."""
-
-
-def test_processes_know_their_place_and_leave_no_trace(tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    before = dict(os.environ)
-    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    assert run_fake(PLACE.format(["RANK", "LOCAL_RANK", "WORLD_SIZE", "ASKED"]), tmp_path) == 0
-    out, err = capfd.readouterr()
-    assert sorted(out.splitlines()) == ["0 0 2 1", "1 1 2 1"] and err == ""
-    assert dict(os.environ) == before
-    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert list((tmp_path / "temporary").iterdir()) == []
+def command_of_example(name: str) -> str:
+    """Give the script that each machine of an example runs."""
+    text = (EXAMPLES / name).read_text()
+    return yaml.safe_load(text)["run"] if name.endswith(".yaml") else text
 
 
 @pytest.mark.parametrize(
-    ("program", "code", "said"),
+    ("name", "variables"),
     [
-        ("sys.exit(2 if rank == '1' else 1)", 2, ""),  # a mistake that process 1 has told itself
-        ("sys.exit(3) if rank == '1' else time.sleep(60)", 1, "process 1 of 2 (pid "),
-        ("os.kill(os.getpid(), 9) if rank == '0' else time.sleep(60)", 1, "was killed by SIGKILL (by the kernel if"),
-        ("os.kill(os.getpid(), 6) if rank == '0' else time.sleep(60)", 1, "was killed by SIGABRT. The run was stopped"),
-        ("os.kill(os.getpid(), 15)", 143, "razona: terminated (SIGTERM)"),
+        ("slurm.sbatch", {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "n"}),
+        (
+            "skypilot.yaml",
+            {"SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NUM_GPUS_PER_NODE": "8",
+             "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2", "RECIPE": "demo", "OUT": "run"},
+        ),
     ],
-)
-def test_the_end_of_one_process_ends_all_and_is_told(program, code, said, tmp_path: Path, capfd):
-    checkpoint = tmp_path / "checkpoints" / "checkpoint-20"
-    for step, files in (
-        (10, ["trainer_state.json"]),
-        (20, ["trainer_state.json"]),
-        (30, ["adapter_model.safetensors"]),
-    ):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        for name in files:
-            (folder / name).touch()
-    started_at = time.monotonic()
-    assert run_fake(program, tmp_path) == code
-    assert time.monotonic() - started_at < 10
-    err = capfd.readouterr().err
-    assert said in err and err.count("\n") == (said != "")
-    if said:
-        assert f"last checkpoint is {checkpoint}; go on from there with: razona go on" in err
+)  # fmt: skip
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_an_example_runs_the_command_that_it_says(name, variables, has_begun, started: list[tuple], tmp_path: Path):
+    """Bash runs the example with stand-ins for the cluster's programs, and what razona is given is parsed for real."""
+    programs = {
+        "srun": '#!/bin/bash\nshift\nexec "$@"',
+        "scontrol": "#!/bin/bash\nprintf '10.0.0.1\\n10.0.0.2\\n'",
+        ".venv/bin/razona": f'#!/bin/bash\nprintf "%s\\n" "$@" > {tmp_path}/given',
+    }
+    for program, text in programs.items():
+        (tmp_path / program).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / program).write_text(text)
+        (tmp_path / program).chmod(0o755)
+    script = command_of_example(name).replace("RECIPE=my-recipe.yaml", "RECIPE=demo").replace("$PWD/runs/my-run", "run")
+    if has_begun:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "recipe.yaml").touch()
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environment = {**os.environ, **variables, "PATH": path, "SLURM_SUBMIT_DIR": str(tmp_path)}
+    done = subprocess.run(["bash", "-eu", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    arguments = (tmp_path / "given").read_text().splitlines()
+    parsed = CliRunner().invoke(app, arguments)
+    assert parsed.exit_code == 0, parsed.exception
+    planned, command = started[0][:2]
+    port = 20077 if name == "slurm.sbatch" else 29500
+    assert planned == Launch(num_processes=16, num_machines=2, machine_rank=1, main_address="10.0.0.1", main_port=port)
+    assert ("--resume" in command) == has_begun
 
 
-def test_a_run_without_a_checkpoint_says_so(tmp_path: Path, capfd):
-    assert run_fake("sys.exit(3)", tmp_path) == 1
-    assert f"{tmp_path} holds no checkpoint of it" in capfd.readouterr().err
-
-
-LAUNCHER = """
-import sys
-from pathlib import Path
-from razona.cli.processes import Launch, run_processes
-from razona.core.rundir import RunDir
-command = [sys.executable, "-c", Path("worker.py").read_text()]
-sys.exit(run_processes(Launch(**eval(sys.argv[1])), command, {}, RunDir(Path("run")), "razona go on"))
-"""
-
-
-def start_launcher(launch: str, worker: str, folder: Path) -> "subprocess.Popen[str]":
-    (folder / "worker.py").write_text(worker)
-    command = [sys.executable, "-c", LAUNCHER, launch]
-    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-SLEEPER = """
-import os, time
-from pathlib import Path
-from razona.core.launch import end_with_launcher
-end_with_launcher()
-Path(f"pid-{os.environ['RANK']}.tmp").write_text(str(os.getpid()))
-os.rename(f"pid-{os.environ['RANK']}.tmp", f"pid-{os.environ['RANK']}")
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize(
-    ("sent", "code", "said"),
-    [
-        (signal.SIGINT, 130, "razona: interrupted (SIGINT). run holds no checkpoint"),
-        (signal.SIGKILL, -9, ""),  # no one is left to tell the processes, and they end all the same
-    ],
-)
-def test_a_signal_to_the_launcher_ends_its_processes(sent, code, said, tmp_path: Path):
-    running = start_launcher("{'num_processes': 2}", SLEEPER, tmp_path)
-    try:
-        places = [tmp_path / "pid-0", tmp_path / "pid-1"]
-        wait_until(lambda: all(place.exists() for place in places), 60)
-        pids = [int(place.read_text()) for place in places]
-        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
-        running.send_signal(sent)
-        stderr = running.communicate(timeout=40)[1]
-    finally:
-        running.kill()
-    assert running.returncode == code and said in stderr
-    wait_until(lambda: not any(is_alive(pid) for pid in pids), 10)
-
-
-def is_alive(pid: int) -> bool:
-    """Say whether a process runs; one that nobody has reaped yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(is_so, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, f"not so after {seconds} s"
-        time.sleep(0.02)
-
-
-def test_two_machines_number_their_processes_through(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    told = "import os\n" + PLACE.format(["RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
-    machines = []
-    for rank in range(2):
-        launch = {"num_processes": 4, "num_machines": 2, "machine_rank": rank}
-        launch |= {"main_address": "127.0.0.1", "main_port": port}
-        machines.append(start_launcher(repr(launch), told, tmp_path))
-    try:
-        said = [machine.communicate(timeout=120) for machine in machines]
-    finally:
-        for machine in machines:
-            machine.kill()
-    assert [machine.returncode for machine in machines] == [0, 0], said
-    places = [sorted(out.splitlines()) for out, _ in said]
-    assert places == [[f"{2 * rank + local} {local} 4 127.0.0.1 {port}" for local in range(2)] for rank in range(2)]
+@pytest.mark.parametrize("name", ["slurm.sbatch"])
+def test_the_batch_file_is_bash(name):
+    assert subprocess.run(["bash", "-n", EXAMPLES / name], capture_output=True, check=False).stderr == b""

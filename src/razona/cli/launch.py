@@ -72,11 +72,12 @@ def launch(asked: Asked, recipe: "Recipe", folder: Path, arguments: Sequence[str
         RecipeError: the options contradict each other, or a step cannot be shared out by whole groups.
         MachineError: the machine has fewer GPUs than processes, or DeepSpeed is asked for and not there.
     """
-    from razona.recipe.checks import check_num_processes
+    from razona.recipe.checks import check_num_processes, check_sharded_method
 
     planned = plan(asked)
     train, rollout = recipe.train, recipe.rollout
     check_num_processes(planned.num_processes, rollout.group_size, train.microbatch_size, train.completions_per_step)
+    check_sharded_method(train.method, "" if asked.sharding is Sharding.NONE else asked.sharding)
     unwise = check_machine(planned)
     if unwise:
         print(f"razona: {unwise}", file=sys.stderr)
@@ -111,12 +112,14 @@ def plan(asked: Asked) -> Launch:
             f"--num-processes {num_processes} counts the processes of all machines and is no multiple of "
             f"--num-machines {machines}. Give --num-processes {machines * max(1, round(num_processes / machines))}."
         )
-    if machines == 1 and (asked.main_address is not None or asked.main_port is not None or machine_rank):
+    others = {"--machine-rank": machine_rank, "--main-address": asked.main_address, "--main-port": asked.main_port}
+    alone = [f"{option} {value}" for option, value in others.items() if value is not None]
+    if asked.num_machines is None and alone:
         raise RecipeError(
-            "--machine-rank, --main-address and --main-port say how machines find each other, and there is one. "
-            "Leave them out, or give --num-machines."
+            f"{alone[0]} says how machines find each other, and there is one. Leave it out, or give --num-machines."
         )
-    if machines > 1 and (asked.main_address is None or machine_rank is None or machine_rank >= machines):
+    is_placed = asked.main_address is not None and machine_rank is not None
+    if (machine_rank or 0) >= machines or (machines > 1 and not is_placed):
         raise RecipeError(
             f"--num-machines {machines} needs --main-address, the same on all machines and an address of machine 0, "
             f"and --machine-rank, 0 to {machines - 1}, another on each; got {asked.main_address} and {machine_rank}."

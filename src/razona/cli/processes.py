@@ -40,9 +40,9 @@ class Launch:
     machine_rank: int = 0
     """This machine's number, from 0. The processes of machine 0 come first, and process 0 writes the run folder."""
     main_address: str | None = None
-    """Of machine 0; None: there is one machine."""
+    """Of machine 0; None: there is one machine, whose processes find each other by themselves."""
     main_port: int | None = None
-    """On machine 0; None: a free one where there is one machine, else `DEFAULT_PORT`."""
+    """On machine 0; None: `DEFAULT_PORT`, or a free one where there is no address."""
     accelerate_config: Path | None = None
     """accelerate's settings; None: each process holds the whole model."""
 
@@ -73,7 +73,7 @@ def run_processes(
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    several = launch.num_machines > 1
+    is_placed = launch.main_address is not None
     port = launch.main_port or DEFAULT_PORT
     cores = len(os.sched_getaffinity(0))
     variables = {
@@ -91,9 +91,9 @@ def run_processes(
             max_nodes=launch.num_machines,
             nproc_per_node=launch.processes_here,
             run_id="razona",
-            rdzv_backend="static" if several else "c10d",
-            rdzv_endpoint=f"{launch.main_address}:{port}" if several else "localhost:0",
-            rdzv_configs={"rank": launch.machine_rank} if several else {},
+            rdzv_backend="static" if is_placed else "c10d",
+            rdzv_endpoint=f"{launch.main_address}:{port}" if is_placed else "localhost:0",
+            rdzv_configs={"rank": launch.machine_rank} if is_placed else {},
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=logs),
             signals_to_handle=",".join(TOLD_SIGNALS),

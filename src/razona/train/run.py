@@ -27,7 +27,7 @@ from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, load_policy, lora_config
 from razona.models.quantised import widen_adapter
 from razona.recipe import Recipe, dump
-from razona.recipe.checks import check_num_processes
+from razona.recipe.checks import check_num_processes, check_sharded_method
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.best import restore_best, take_best
@@ -103,6 +103,7 @@ def train(
     """
     rollout, section, run = recipe.rollout, recipe.train, RunDir(out)
     check_num_processes(num_processes(), rollout.group_size, section.microbatch_size, section.completions_per_step)
+    check_sharded_method(section.method, sharding())
     join_processes()
     with tell_lost_processes(), ExitStack() as held:
 
