@@ -203,12 +203,12 @@ def command_of_example(name: str) -> str:
         (
             "skypilot.yaml",
             {"SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NUM_GPUS_PER_NODE": "8",
-             "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2", "RECIPE": "demo", "OUT": "run"},
+             "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2", "RECIPE": "my-recipe.yaml", "OUT": "runs/my-run"},
         ),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("has_begun", [False, True])
-def test_an_example_runs_the_command_that_it_says(name, variables, has_begun, started: list[tuple], tmp_path: Path):
+def test_an_example_runs_the_command_that_it_says(name, variables, has_begun, started, tmp_path: Path, monkeypatch):
     """Bash runs the example with stand-ins for the cluster's programs, and what razona is given is parsed for real."""
     programs = {
         "srun": '#!/bin/bash\nshift\nexec "$@"',
@@ -219,13 +219,15 @@ def test_an_example_runs_the_command_that_it_says(name, variables, has_begun, st
         (tmp_path / program).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / program).write_text(text)
         (tmp_path / program).chmod(0o755)
-    script = command_of_example(name).replace("RECIPE=my-recipe.yaml", "RECIPE=demo").replace("$PWD/runs/my-run", "run")
+    monkeypatch.chdir(tmp_path)
+    Path("my-recipe.yaml").write_text("extends: demo\ntrain: {completions_per_step: 1024, microbatch_size: 64}\n")
     if has_begun:
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / "recipe.yaml").touch()
+        Path("runs/my-run").mkdir(parents=True)
+        Path("runs/my-run/recipe.yaml").touch()
     path = f"{tmp_path}:{os.environ['PATH']}"
     environment = {**os.environ, **variables, "PATH": path, "SLURM_SUBMIT_DIR": str(tmp_path)}
-    done = subprocess.run(["bash", "-eu", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    script = ["bash", "-eu", "-c", command_of_example(name)]
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     arguments = (tmp_path / "given").read_text().splitlines()
     parsed = CliRunner().invoke(app, arguments)
@@ -233,7 +235,7 @@ def test_an_example_runs_the_command_that_it_says(name, variables, has_begun, st
     planned, command = started[0][:2]
     port = 20077 if name == "slurm.sbatch" else 29500
     assert planned == Launch(num_processes=16, num_machines=2, machine_rank=1, main_address="10.0.0.1", main_port=port)
-    assert ("--resume" in command) == has_begun
+    assert ("--resume" in command) == has_begun and command[-1 - has_begun].endswith("runs/my-run")
 
 
 @pytest.mark.parametrize("name", ["slurm.sbatch"])

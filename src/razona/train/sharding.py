@@ -6,6 +6,7 @@ sampling reads the weights beside the modules, and what is saved must be whole.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from accelerate import Accelerator, DistributedType, PartialState
@@ -63,7 +64,7 @@ def whole_weights(model: torch.nn.Module) -> Iterator[None]:
             shard.reshard()
 
 
-def weights_to_save(accelerator: Accelerator, model: torch.nn.Module) -> Mapping[str, torch.Tensor] | None:
+def weights_to_save(accelerator: Accelerator, model: torch.nn.Module | None) -> Mapping[str, torch.Tensor] | None:
     """Give what `save_pretrained` needs to be told of a sharded model; None where the model says it itself.
 
     All processes must come here together; the main one alone gets the weights, of the adapter where there is one.
@@ -71,14 +72,15 @@ def weights_to_save(accelerator: Accelerator, model: torch.nn.Module) -> Mapping
     Args:
         model: as accelerate has prepared it.
     """
+    assert model is not None  # transformers' trainer says that it may be
     if accelerator.distributed_type is DistributedType.DEEPSPEED:
-        return accelerator.get_state_dict(model)
+        return cast(dict[str, torch.Tensor], accelerator.get_state_dict(model))
     if not any(isinstance(module, FSDPModule) for module in model.modules()):
         return None
     options = StateDictOptions(
         full_state_dict=True, cpu_offload=True, ignore_frozen_params=isinstance(model, PeftModel)
     )
-    weights = get_model_state_dict(model, options=options)
+    weights = cast(dict[str, torch.Tensor], get_model_state_dict(model, options=options))
     first_name: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         first = first_name.setdefault(id(parameter), name)

@@ -259,7 +259,7 @@ class Trainer(GRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         collected = None
         if self.is_sampled_here:
-            with whole_weights(self.model_wrapped):
+            with whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
                 collected = self._collect(inputs)
         try:
             if collected is not None:
