@@ -196,7 +196,7 @@ def test_a_sharded_model_is_refused_by_name(tmp_path: Path):
         run = RunDir(tmp_path)
         accelerator = type("Accelerator", (), {"distributed_type": "FSDP"})()
 
-    with pytest.raises(MachineError, match=r"guard\.every = 10 needs our own .* FSDP and .*transformers TRL .*guard\.every: 0"):
+    with pytest.raises(MachineError, match=r"guard\.every = 10 needs our own .* FSDP .* TRL samples.*guard\.every: 0"):
         Guard(Sharded(), load("demo"), [], Monitor(RunDir(tmp_path)))  # pyright: ignore[reportArgumentType]
 
 
