@@ -192,11 +192,11 @@ def test_rows_after_the_resumed_step_are_dropped_from_all_files(tmp_path: Path):
 
 def test_a_sharded_model_is_refused_by_name(tmp_path: Path):
     class Sharded:
-        is_sampled_here = False
+        is_sampled_here, engine = False, "transformers"
         run = RunDir(tmp_path)
         accelerator = type("Accelerator", (), {"distributed_type": "FSDP"})()
 
-    with pytest.raises(MachineError, match=r"guard\.every = 10 needs the whole model .* FSDP .* guard\.every: 0"):
+    with pytest.raises(MachineError, match=r"guard\.every = 10 needs our own .* FSDP .* TRL samples.*guard\.every: 0"):
         Guard(Sharded(), load("demo"), [], Monitor(RunDir(tmp_path)))  # pyright: ignore[reportArgumentType]
 
 

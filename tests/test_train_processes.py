@@ -17,7 +17,7 @@ import torch
 from one_step import CASES, GROUP_SIZE, GROUPS, LOSSES, SECOND_HALF, Case, Step
 from safetensors.torch import load_file
 
-from razona.core.errors import MachineError, RecipeError
+from razona.core.errors import MachineError, RecipeError, RunFolderError
 from razona.core.files import read_jsonl
 from razona.core.rundir import RunDir
 from razona.embedded.demo import demo
@@ -27,6 +27,7 @@ from razona.recipe.checks import check_num_processes
 from razona.train import train
 from razona.train.dataset import prepare_data
 from razona.train.processes import in_main_process, join_processes, leave_processes, reward_seed, stop_together
+from razona.train.run import prepare_folder
 
 TOLERANCE = 1e-5
 SHARE = 8
@@ -311,7 +312,7 @@ def test_training_refuses_processes_that_do_not_fit_before_it_touches_the_folder
         ({"RANK": "0", "LOCAL_RANK": "0"}, "MASTER_ADDR, MASTER_PORT is not set"),
         (
             {"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1", "ACCELERATE_USE_FSDP": "true"},
-            "accelerate launch asks for FSDP",
+            "accelerate launch asks for FSDP1",
         ),
     ],
 )
@@ -361,6 +362,15 @@ def test_in_one_process_an_error_stays_what_it_was():
         raise KeyError("mine")
     assert in_main_process(lambda: 5) == 5
     leave_processes()
+
+
+def test_a_run_goes_on_with_the_sharding_that_it_began_with_and_no_other(tmp_path: Path, monkeypatch):
+    recipe, run = load("demo", []), RunDir(tmp_path / "run")
+    prepare_folder(run, recipe, resume=False)
+    prepare_folder(run, recipe, resume=True)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RunFolderError, match="began with sharding: none, and this start has fsdp"):
+        prepare_folder(run, recipe, resume=True)
 
 
 def test_a_run_that_goes_on_in_another_number_of_processes_says_so(random_model: Path, tmp_path: Path, capsys):

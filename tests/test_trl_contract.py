@@ -2,11 +2,14 @@
 
 import inspect
 
+from accelerate.state import AcceleratorState
+from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 
 SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_save_checkpoint": ["self", "model", "trial"],
+    "_save_rng_state": ["self", "output_dir"],
     "_generate_single_turn": [
         "self",
         "prompt_ids",
@@ -32,3 +35,15 @@ def test_the_fields_we_set_are_there():
 def test_none_from_the_only_reward_leaves_the_row_out():
     source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
     assert "unscorable_mask" in source and "nan_to_num(advantages" in source
+
+
+def test_the_file_that_makes_a_checkpoint_whole_is_written_after_the_random_states_of_all():
+    source = inspect.getsource(Trainer._save_checkpoint)
+    assert 0 < source.index("self._save_rng_state(") < source.index("TRAINER_STATE_NAME")
+
+
+def test_accelerate_looks_at_the_kind_of_processes_before_it_shards():
+    """`admit_sharding_on_cpu` changes that kind; where accelerate knows MULTI_CPU here, it can go."""
+    kinds, _, shards = inspect.getsource(AcceleratorState.__init__).partition("ACCELERATE_USE_FSDP")
+    assert shards and "DistributedType.MULTI_GPU" in kinds.rpartition("elif")[2]
+    assert "DistributedType.MULTI_CPU" not in kinds.rpartition("elif")[2]

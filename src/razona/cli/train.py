@@ -1,5 +1,6 @@
 """`razona train`: GRPO from a recipe."""
 
+import atexit
 import json
 import os
 import sys
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from razona.cli.launch import Asked, Sharding, launch
 from razona.cli.options import AgainstOption, AllowOption, JsonOption, OutOption, ResumeOption, SetOption
 from razona.core.errors import RecipeError
-from razona.core.launch import is_main_process
+from razona.core.launch import end_with_launcher, is_main_process
+from razona.core.launch import num_processes as processes_of_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +31,26 @@ def train_command(
     against: AgainstOption = None,
     no_check: Annotated[bool, typer.Option("--no-check", help="Train without looking at anything first.")] = False,
     as_json: JsonOption = False,
+    num_processes: Annotated[
+        int | None,
+        typer.Option("--num-processes", min=1, help="Train in this many processes, counted over all machines."),
+    ] = None,
+    num_machines: Annotated[
+        int | None, typer.Option("--num-machines", min=1, help="Machines; each runs this same command. 1 by default.")
+    ] = None,
+    machine_rank: Annotated[
+        int | None, typer.Option("--machine-rank", min=0, help="This machine's number, from 0.")
+    ] = None,
+    main_address: Annotated[str | None, typer.Option("--main-address", help="Of machine 0, for all machines.")] = None,
+    main_port: Annotated[
+        int | None, typer.Option("--main-port", min=1, max=65535, help="A free one on machine 0; 29500 by default.")
+    ] = None,
+    sharding: Annotated[
+        Sharding, typer.Option("--sharding", help="What the processes share out beside the data (docs/scale.md).")
+    ] = Sharding.NONE,
+    accelerate_config: Annotated[
+        Path | None, typer.Option("--accelerate-config", help="accelerate's own settings, instead of --sharding.")
+    ] = None,
 ) -> None:
     """Train a model as its recipe says, with GRPO or SFT; writes adapter, metrics, completions and the page.
 
@@ -40,6 +63,22 @@ def train_command(
     options = CheckOptions(allow=allow or [], against=against or [], is_quick=True, folder=folder)
     if no_check and (allow or against):
         raise RecipeError("--no-check looks at nothing, so --allow and --against have nothing to do. Leave one out.")
+    asked = Asked(
+        num_processes=num_processes,
+        num_machines=num_machines,
+        machine_rank=machine_rank,
+        main_address=main_address,
+        main_port=main_port,
+        sharding=sharding,
+        accelerate_config=accelerate_config,
+    )
+    if asked.wants_several():
+        sets = [part for value in overrides or [] for part in ("--set", value)]
+        sets += [part for rule in allow or [] for part in ("--allow", rule)]
+        sets += [part for name in against or [] for part in ("--against", name)]
+        flags = [*["--resume"] * resume, *["--json"] * as_json, *["--no-check"] * no_check]
+        raise typer.Exit(launch(asked, recipe, folder, ["train", recipe_name, *sets, "--out", str(folder), *flags]))
+    end_with_launcher()
     from razona.advise.exhausted import explained_exhaustion
     from razona.cli.check import RunCheck
     from razona.cli.progress import RichWatcher, make_console
@@ -56,9 +95,7 @@ def train_command(
         result = train(recipe, folder, resume=resume, check=check, watch=LivePage(run, on_step), tell=watcher.found)
     leave_processes()
     if not is_main_process():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)  # torch's threads may still run, and an ordinary end would abort on them
+        _leave()
     page = write_page(result.run)
     if as_json:
         figures = {
@@ -73,6 +110,7 @@ def train_command(
             "fine_tuned": asdict(result.fine_tuned) if result.fine_tuned else None,
         }
         print(json.dumps(figures, indent=2))
+        _leave()
         return
     if result.fine_tuned:
         tuned = result.fine_tuned
@@ -89,6 +127,7 @@ def train_command(
         highlight=False,
         soft_wrap=True,
     )
+    _leave()
 
 
 def print_steps(console: "Console", result: "TrainResult") -> None:
@@ -106,3 +145,12 @@ def print_steps(console: "Console", result: "TrainResult") -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _leave() -> None:
+    """End at once where this process is one of several: torch's threads may still run, and would abort its end."""
+    if processes_of_run() > 1:
+        atexit._run_exitfuncs()  # metrics services send their last rows there
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from razona.core.launch import num_processes
+from razona.core.launch import num_processes, sharding
 
 PACKAGES = ("razona", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy")
 
@@ -22,6 +22,7 @@ def describe_environment(seeds: Mapping[str, int]) -> dict[str, object]:
         "packages": {name: _version(name) for name in PACKAGES},
         "hardware": describe_hardware(),
         "processes": num_processes(),
+        "sharding": sharding(),
         "git_commit": _git_commit(),
         "seeds": dict(seeds),
     }

@@ -12,6 +12,11 @@ from razona.core.errors import RunFolderError
 from razona.core.files import append_jsonl, read_jsonl, write_jsonl
 
 
+def step_of(checkpoint: Path) -> int:
+    """Give the number of steps after which a checkpoint was written."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
 @dataclass(frozen=True, slots=True)
 class RunDir:
     """The folder of one run and the places in it."""
@@ -120,6 +125,11 @@ class RunDir:
     def completion_steps(self) -> list[int]:
         """The steps whose completions are stored, in order."""
         return sorted(int(path.stem.removeprefix("step-")) for path in (self.root / "completions").glob("step-*.jsonl"))
+
+    def last_checkpoint(self) -> Path | None:
+        """The whole checkpoint of the highest step; None where there is none. `trainer_state.json` is written last."""
+        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+        return max(found, key=step_of, default=None)
 
     def evaluation(self, name: str) -> Path:
         """The figures of one evaluation, for example `base` or `tuned`."""

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from razona.core.errors import ModelError
-from razona.core.launch import is_main_process
+from razona.core.launch import is_main_process, sharding
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.models.quantised import quantisation
 from razona.models.refusals import cannot_load, wants_safetensors
@@ -124,7 +124,8 @@ def load_policy(section: ModelSection, *, trains_all_weights: bool = False) -> P
         )
     except (OSError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
         raise cannot_load("model", section, error) from error
-    if torch.cuda.is_available() and not section.load_in_4bit:  # those are where they were packed
+    is_placed = section.load_in_4bit or sharding()  # where it was packed; or what shards it takes each part to its GPU
+    if torch.cuda.is_available() and not is_placed:
         torch.nn.Module.to(model, "cuda")
     return Policy(model=model, tokenizer=tokenizer, name=section.name)
 

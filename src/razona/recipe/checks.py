@@ -111,6 +111,16 @@ def check_num_processes(num_processes: int, group_size: int, microbatch_size: in
     )
 
 
+def check_sharded_method(method: str, sharding: str) -> None:
+    """Refuse to fine-tune a model that is shared out to the processes: what it learned could not be saved."""
+    if sharding and method != "grpo":
+        raise RecipeError(
+            f"train.method = {method} fine-tunes, which knows no sharding (here: {sharding}). Set train.method: grpo, "
+            "or start the processes with --sharding none; or fine-tune first, in a run of its own, and give what it "
+            "leaves as model.name."
+        )
+
+
 def check_reference(revision: str | None, trains_all_weights: bool, kl_weight: float) -> None:
     """Refuse a reference model that would be loaded without its revision: by name alone, as TRL does."""
     if revision is None or not trains_all_weights or kl_weight == 0:

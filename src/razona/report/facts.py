@@ -38,10 +38,10 @@ def list_facts(environment: dict[str, object]) -> dict[str, str]:
     versions = [f"{name} {text(packages, name)}" for name in SHOWN_PACKAGES if text(packages, name)]
     python = text(environment, "python")
     seeds = [f"{name} {text(seed)}" for name, seed in entries(environment, "seeds").items()]
-    processes = number(environment, "processes") or 1
+    processes, shards = number(environment, "processes") or 1, text(environment, "sharding")
     facts = {
         "command": text(environment, "command"),
-        "processes": f"{processes:.0f}, started by torchrun or accelerate launch" if processes > 1 else "",
+        "processes": f"{processes:.0f}" + (f", sharding: {shards}" if shards else "") if processes > 1 else "",
         "git commit": text(environment, "git_commit"),
         "versions": ", ".join([*versions, *([f"Python {python}"] if python else [])]),
         "hardware": describe_machine(entries(environment, "hardware")),

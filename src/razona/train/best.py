@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,12 +20,20 @@ NOTE = "best.json"
 
 
 def save_best(
-    run: RunDir, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, measured: Measured
+    run: RunDir,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    measured: Measured,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Replace `run.best` with the model's trained weights and its tokenizer; it is never half of both."""
+    """Replace `run.best` with the model's trained weights and its tokenizer; it is never half of both.
+
+    Args:
+        weights: of a sharded model, as `weights_to_save` gives them; None: the model holds its own.
+    """
     fresh = _beside(run.best, "fresh")
     shutil.rmtree(fresh, ignore_errors=True)
-    model.save_pretrained(str(fresh))
+    model.save_pretrained(str(fresh), state_dict=weights)  # pyright: ignore[reportArgumentType]
     tokenizer.save_pretrained(str(fresh))
     write_json(fresh / NOTE, {"step": measured.step, "accuracy": measured.accuracy})
     _replace(run.best, fresh)

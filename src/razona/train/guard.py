@@ -26,6 +26,7 @@ from razona.train.decisions import Action, Decision, Measured, Standing
 from razona.train.health import Finding
 from razona.train.monitor import Monitor
 from razona.train.processes import gather_values, in_main_process, stop_together
+from razona.train.sharding import weights_to_save, whole_weights
 
 if TYPE_CHECKING:
     from razona.train.trainer import Trainer
@@ -48,8 +49,9 @@ class Guard(TrainerCallback):
     def __init__(self, trainer: "Trainer", recipe: Recipe, problems: Sequence[Problem], monitor: Monitor) -> None:
         if not trainer.is_sampled_here:
             raise MachineError(
-                f"guard.every = {recipe.guard.every} needs the whole model on each process, and "
-                f"{trainer.accelerator.distributed_type} shards it. Set guard.every: 0."
+                f"guard.every = {recipe.guard.every} needs our own sampling, and with "
+                f"{trainer.accelerator.distributed_type} and rollout.engine: {trainer.engine} TRL samples. Set "
+                "guard.every: 0."
             )
         self.trainer, self.recipe, self.problems, self.monitor = trainer, recipe, problems, monitor
         self.section, self.run = recipe.guard, trainer.run
@@ -101,11 +103,12 @@ class Guard(TrainerCallback):
         """Measure, and let the main process decide, keep what is the best, and write it down."""
         started = time.monotonic()
         measured = self._measure(step)
+        weights = weights_to_save(self.trainer.accelerator, self.trainer.model_wrapped)
 
         def settle() -> str:
             decision = self.standing.decide(measured, self.section)
             if decision.action is Action.BEST:
-                save_best(self.run, self._model(), self.trainer._tokenizer, measured)
+                save_best(self.run, self._model(), self.trainer._tokenizer, measured, weights)
             row = self._row(measured, decision, time.monotonic() - started)
             append_jsonl(self.run.guard, row)
             self.monitor.take_measurement(row)
@@ -120,7 +123,7 @@ class Guard(TrainerCallback):
         """Count right answers to each problem; each process samples its part of them."""
         count, parts = len(self.problems), num_processes()
         own = self.problems[count * process_index() // parts : count * (process_index() + 1) // parts]
-        with stop_together():
+        with stop_together(), whole_weights(self._model()):
             right = self._count_right(own)
         right_P = gather_values(torch.tensor(right, dtype=torch.float64))
         return Measured(step=step, right_P=tuple(int(one) for one in right_P), samples=self.section.samples)

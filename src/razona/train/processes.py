@@ -1,4 +1,4 @@
-"""One run in several processes, each with the whole model (data parallel): torchrun or accelerate launch starts them.
+"""One run in several processes (data parallel): `razona train --num-processes`, torchrun or accelerate starts them.
 
 Rows are shared out by whole groups: a step's completions are cut into as many consecutive parts as there are processes.
 """
@@ -11,18 +11,16 @@ from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather_object
 
-from razona.core.errors import MachineError
-from razona.core.launch import is_main_process, num_processes, process_index
+from razona.core.errors import MachineError, RazonaError
+from razona.core.launch import is_main_process, num_processes, process_index, sharding
 from razona.core.seeds import derive_seed
 
 WAIT = timedelta(minutes=30)
 """How long a process waits for the others within a step; transformers' `ddp_timeout`."""
 LAUNCH_VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What each of several processes needs beside WORLD_SIZE."""
-SHARDING = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
-"""How accelerate launch asks for a model that no process holds as a whole."""
 
 Made = TypeVar("Made")
 
@@ -52,11 +50,10 @@ def _check_launch() -> None:
             f"WORLD_SIZE = {num_processes()}, but {', '.join(missing)} is not set, so the processes cannot find each "
             "other. Start them with torchrun or accelerate launch, or unset WORLD_SIZE."
         )
-    asked = [name for variable, name in SHARDING.items() if parse_flag_from_env(variable)]
-    if asked:
+    if sharding() == "fsdp" and os.environ.get("FSDP_VERSION", "1") != "2":
         raise MachineError(
-            f"accelerate launch asks for {asked[0]}: so far each process must hold the whole model. Choose plain "
-            "multi-GPU in `accelerate config`, or start it with torchrun."
+            "accelerate launch asks for FSDP1 (fsdp_version: 1); razona train knows FSDP2. Set fsdp_version: 2 "
+            "(`accelerate to-fsdp2` converts a file), or start it with razona train --num-processes N --sharding fsdp2."
         )
 
 
@@ -81,6 +78,26 @@ def stop_together() -> Iterator[None]:
     failed = next((index for index, found in enumerate(failures) if found), None)
     if failed is not None:
         raise MachineError(f"stopped, because process {failed} failed: {failures[failed]}")
+
+
+@contextmanager
+def tell_lost_processes() -> Iterator[None]:
+    """Run the body and turn a connection that another process's end has cut into an error that says so.
+
+    Raises:
+        MachineError: in its place.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = str(error).strip().split("\n")[0]
+        is_of_connection = isinstance(error, torch.distributed.DistError) or "/gloo/" in words
+        if num_processes() == 1 or isinstance(error, RazonaError) or not is_of_connection:
+            raise
+        raise MachineError(
+            "stopped, because the connection to another process broke. That process, or what started it, says why. "
+            f"torch's words: {words}"
+        ) from error
 
 
 def in_main_process(do: Callable[[], Made]) -> Made:

@@ -20,14 +20,14 @@ from razona.core.allocator import suit_allocator
 from razona.core.environment import describe_environment
 from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
-from razona.core.launch import is_main_process, num_processes, process_index
-from razona.core.rundir import RunDir
+from razona.core.launch import is_main_process, num_processes, process_index, sharding
+from razona.core.rundir import RunDir, step_of
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, load_policy, lora_config
 from razona.models.quantised import widen_adapter
 from razona.recipe import Recipe, dump
-from razona.recipe.checks import check_num_processes
+from razona.recipe.checks import check_num_processes, check_sharded_method
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.best import restore_best, take_best
@@ -37,9 +37,17 @@ from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.guard import Guard
 from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
-from razona.train.processes import in_main_process, join_processes, refuse_difference, reward_seed, stop_together
+from razona.train.processes import (
+    in_main_process,
+    join_processes,
+    refuse_difference,
+    reward_seed,
+    stop_together,
+    tell_lost_processes,
+)
 from razona.train.record import Enough, StepRecorder, StepWatch, StopWhen
 from razona.train.sft import FineTuned, fine_tune
+from razona.train.sharding import admit_sharding_on_cpu, weights_to_save
 from razona.train.trackers import Trackers, check_trackers
 from razona.train.trainer import Choice, Engine, Trainer
 from razona.train.trl_config import grpo_config
@@ -111,8 +119,9 @@ def train(
     rollout, section, run = recipe.rollout, recipe.train, RunDir(out)
     check_trackers(recipe.report.report_to)
     check_num_processes(num_processes(), rollout.group_size, section.microbatch_size, section.completions_per_step)
+    check_sharded_method(section.method, sharding())
     join_processes()
-    with ExitStack() as held:
+    with tell_lost_processes(), ExitStack() as held:
 
         def take_folder() -> None:
             held.enter_context(run.lock())
@@ -136,11 +145,17 @@ def train_in(
     with ExitStack() as held:
         with stop_together():
             trackers = held.enter_context(Trackers(recipe, run))
-        return _train_in(run, recipe, trackers, watch, tell, is_enough)
+        return _train_in(run, recipe, trackers, watch, tell, is_enough, check)
 
 
 def _train_in(
-    run: RunDir, recipe: Recipe, trackers: Trackers, watch: StepWatch, tell: Tell, is_enough: Enough | None
+    run: RunDir,
+    recipe: Recipe,
+    trackers: Trackers,
+    watch: StepWatch,
+    tell: Tell,
+    is_enough: Enough | None,
+    check: Check | None,
 ) -> TrainResult:
     with stop_together():
         transformers.set_seed(recipe.train.seed)
@@ -168,18 +183,20 @@ def _train_in(
         trainer.add_callback(StopWhen(is_enough))  # before the guard, which measures after the last step
     if guard is not None:
         trainer.add_callback(guard)
-    checkpoint = in_main_process(lambda: last_checkpoint(run))
+    checkpoint = in_main_process(run.last_checkpoint)
     started = time.monotonic()
     _go_on(trainer, checkpoint, recipe.train.steps, is_over=guard is not None and guard.standing.is_over)
     guard_seconds = guard.seconds if guard else 0.0
     seconds = time.monotonic() - started - guard_seconds
+
+    weights = weights_to_save(trainer.accelerator, trainer.model_wrapped)
 
     def finish() -> TrainResult:
         kept = guard.standing.kept() if guard else None
         if kept is not None and kept.is_best:
             take_best(run)
         else:
-            trained.save_pretrained(str(run.adapter))
+            trained.save_pretrained(str(run.adapter), state_dict=weights)  # pyright: ignore[reportArgumentType]
             policy.tokenizer.save_pretrained(str(run.adapter))
         if kept is not None:
             manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
@@ -245,10 +262,12 @@ def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
                 f"--resume: the recipe is not the one that {run.recipe} was started with. "
                 "Give the same recipe and --set options, or another --out."
             )
-        checkpoint = last_checkpoint(run)
+        began_with = json.loads(run.environment.read_text(encoding="utf-8"))
+        _check_sharding(run, began_with.get("sharding", ""))
+        checkpoint = run.last_checkpoint()
         run.forget_steps_after(step_of(checkpoint) if checkpoint else 0)
         restore_best(run, checkpoint)
-        _note_other_processes(run)
+        _note_other_processes(began_with.get("processes", 1))
         return
     if run.metrics.exists() or run.checkpoints.exists() or run.sft_solutions.exists():
         raise RunFolderError(
@@ -258,25 +277,21 @@ def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
     write_text(run.recipe, text)  # last: where a recipe lies, the rest of the description does too
 
 
-def _note_other_processes(run: RunDir) -> None:
-    began_with = json.loads(run.environment.read_text(encoding="utf-8")).get("processes", 1)
+def _check_sharding(run: RunDir, began_with: str) -> None:
+    if began_with != sharding():
+        raise RunFolderError(
+            f"--resume: {run.root} began with sharding: {began_with or 'none'}, and this start has "
+            f"{sharding() or 'none'}; their checkpoints differ. Start it as it began, or give another --out."
+        )
+
+
+def _note_other_processes(began_with: int) -> None:
     if began_with != num_processes():
         print(
             f"razona: this run began with {began_with} processes and goes on with {num_processes()}: it samples other "
             "completions than it would have.",
             file=sys.stderr,
         )
-
-
-def step_of(checkpoint: Path) -> int:
-    """Give the number of steps after which a checkpoint was written."""
-    return int(checkpoint.name.rsplit("-", 1)[1])
-
-
-def last_checkpoint(run: RunDir) -> Path | None:
-    """Give the checkpoint of the highest step, None where there is none."""
-    found = [path for path in run.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return max(found, key=step_of, default=None)
 
 
 def _make_trainer(
@@ -305,6 +320,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
     args = grpo_config(recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes())
     if is_packed:
         args.ddp_find_unused_parameters = False  # in these families every backward pass reaches every parameter
+    admit_sharding_on_cpu()
     trainer = Trainer(
         run=run,
         group_size=rollout.group_size,
@@ -317,7 +333,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         ),
         engine=Engine(name=rollout.engine, max_slots=rollout.max_slots),
         choice=_choice(recipe, dataset),
-        has_short_products=wants_short_products(recipe.train.precision),
+        has_short_products=wants_short_products(recipe.train.precision) and not sharding(),
         mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=reward_seed(recipe.train.seed)),
         model=policy.model,
         args=args,
@@ -328,7 +344,8 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
     if recipe.model.load_in_4bit:
         widen_adapter(cast(PreTrainedModel, trainer.model))
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
-    for note in (trainer.engine_note, unpacked):
+    untried = "DeepSpeed has never been run with this program so far; compare the first steps with --sharding fsdp2"
+    for note in (trainer.engine_note, unpacked, untried if sharding() == "deepspeed" else ""):
         if note and is_main_process():
             print(f"razona: {note}", file=sys.stderr)
     trainer.add_callback(StepRecorder(trainer, watch))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import DistributedType
 from peft import PeftModel
 from transformers import PreTrainedModel
 from trl.models.utils import disable_gradient_checkpointing
@@ -29,10 +28,8 @@ from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle
 from razona.train.problems import ProblemQueue, has_signal
 from razona.train.processes import gather_rows
 from razona.train.record import stored_rows
+from razona.train.sharding import is_sampled_here, unpackable_reason, whole_weights
 from razona.train.token_figures import TokenFigures
-
-WHOLE_MODEL_ON_EACH_PROCESS = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
-"""Where a process can sample on its own. Sharded models (FSDP, DeepSpeed) are sampled by TRL's own code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,17 +94,18 @@ class Trainer(GRPOTrainer):
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
         self._room = Room() if self.accelerator.device.type == "cpu" else None
         self.max_slots, self.has_short_products = engine.max_slots, has_short_products
-        self.unpacked_reason = unsupported_reason(self._plain_model())
+        self.unpacked_reason = unsupported_reason(self._plain_model()) or unpackable_reason(self.accelerator)
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         if not self.unpacked_reason:
             install(self._plain_model(), has_short_products=has_short_products)
             if self.accelerator.device.type == "cpu" and not self._has_entropy_bonus():
                 speed_up_head(self._plain_model(), self.temperature, has_short_products=has_short_products)
-        self.is_sampled_here = self.accelerator.distributed_type in WHOLE_MODEL_ON_EACH_PROCESS
+        self.is_sampled_here = is_sampled_here(self.accelerator, self.engine)
         if choice and not self.is_sampled_here:
             raise MachineError(
-                "train.sampling: informative needs the whole model on each process, and "
-                f"{self.accelerator.distributed_type} shards it. Set train.sampling: uniform."
+                "train.sampling: informative needs our own sampling, and with "
+                f"{self.accelerator.distributed_type} and rollout.engine: {self.engine} TRL samples. Set "
+                "train.sampling: uniform."
             )
         self.choice, self.queue = choice, ProblemQueue(len(choice.rows)) if choice else None
         self._collected: Collected | None = None
@@ -259,7 +257,10 @@ class Trainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         if not self.is_training():
             return super()._generate_and_score_completions(inputs)
-        collected = self._collect(inputs) if self.is_sampled_here else None
+        collected = None
+        if self.is_sampled_here:
+            with whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
+                collected = self._collect(inputs)
         try:
             if collected is not None:
                 self._hand_over(collected)
@@ -356,6 +357,11 @@ class Trainer(GRPOTrainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         check_disk(self.run.checkpoints, checkpoint_bytes(model))
         super()._save_checkpoint(model, trial)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Wait for the random states of all processes: the main one then writes the file that makes it a checkpoint."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
 
 def flat_rows(rewards: Sequence[float | None], group_size: int) -> torch.Tensor:
