@@ -30,6 +30,9 @@ def train_command(
 
     recipe = load(recipe_name, overrides or [])
     folder = out or Path("runs") / recipe.name
+    from razona.models.unsloth import import_first
+
+    import_first(recipe)  # before anything that loads torch: Unsloth rewrites what comes after it
     from razona.cli.progress import RichWatcher, make_console
     from razona.core.rundir import RunDir
     from razona.report import LivePage, write_page

@@ -82,7 +82,7 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
             source, revision=section.revision, trust_remote_code=section.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(_cannot_load("tokenizer", section, error)) from error
+        raise ModelError(cannot_load("tokenizer", section, error)) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"model.name = {section.name}: its tokenizer has no end-of-text token, so completions never end"
@@ -117,7 +117,7 @@ def load_policy(section: ModelSection, *, trains_all_weights: bool = False) -> P
             use_safetensors=True,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(_cannot_load("model", section, error)) from error
+        raise ModelError(cannot_load("model", section, error)) from error
     if torch.cuda.is_available():
         torch.nn.Module.to(model, "cuda")
     return Policy(model=model, tokenizer=tokenizer, name=section.name)
@@ -164,7 +164,8 @@ def lora_config(section: LoraSection) -> LoraConfig:
     )
 
 
-def _cannot_load(what: str, section: ModelSection, error: Exception) -> str:
+def cannot_load(what: str, section: ModelSection, error: Exception) -> str:
+    """Give the message for a model or tokenizer that a library could not load."""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
         f"the {what} of model.name = {section.name} cannot be loaded: {first_line} "

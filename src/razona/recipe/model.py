@@ -18,6 +18,10 @@ class ModelSection(Section):
     """Branch, tag or commit on the hub. null is the main branch, which may change under you."""
     trust_remote_code: bool = False
     """Runs Python code that comes with the model. Off: nothing from the hub is executed."""
+    backend: Literal["auto", "peft", "unsloth"] = "auto"
+    """What loads the policy for training and puts the adapter on it. `peft`: transformers and PEFT, on any machine.
+    `unsloth`: its rewritten layers and trainer, on one NVIDIA GPU, with `razona[unsloth]`. `auto`: Unsloth where both
+    are there, else PEFT, and the run says why. The embedded model is PEFT's; so is every evaluation of a run's end."""
 
 
 class LoraSection(Section):

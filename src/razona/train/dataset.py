@@ -5,8 +5,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
 import datasets
+from transformers import PreTrainedTokenizerBase
 
 from razona.core.errors import DataError
 from razona.core.files import write_json
@@ -17,7 +19,6 @@ from razona.core.seeds import derive_rng
 from razona.data import PromptWriter, load_problems
 from razona.data.source import TASKS
 from razona.evaluate.held_out import generated_slice, hold_out
-from razona.models.load import Policy
 from razona.recipe import DataSection, Recipe
 
 
@@ -31,6 +32,17 @@ class RunData:
     """Those to train on, each once."""
     held_out: tuple[Problem, ...]
     """The guard's problems; empty where it does not measure."""
+    longest_prompt: int
+    """Tokens; no prompt of both is longer."""
+
+
+class HasTokenizer(Protocol):
+    """What prompts are written with: a policy, or its tokenizer while the policy is not loaded."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Give the tokenizer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +65,7 @@ class _Loaded:
     """Problems left out because a held-out one asks the same."""
 
 
-def prepare_data(recipe: Recipe, policy: Policy, run: RunDir) -> RunData:
+def prepare_data(recipe: Recipe, policy: HasTokenizer, run: RunDir) -> RunData:
     """Give the run's problems in the order in which they are trained on, a row a group, and write the manifest.
 
     With `train.sampling: informative` there are more than the steps hold, where the source has them: every round of a
@@ -94,10 +106,14 @@ def prepare_data(recipe: Recipe, policy: Policy, run: RunDir) -> RunData:
     }
     if is_main_process():
         write_json(run.manifest, manifest)
+    limit = loaded.longest_allowed
+    asked = [writer.write(problem) for problem in loaded.held_out]
+    sampled = [length for length in lengths if limit is None or length <= limit]
     return RunData(
         dataset=datasets.Dataset.from_list(order[:most]),
         problems=tuple(loaded.trained_on),
         held_out=tuple(loaded.held_out),
+        longest_prompt=max([*sampled, *(writer.count_tokens(asked) if asked else [])]),
     )
 
 

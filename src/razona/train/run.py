@@ -24,16 +24,16 @@ from razona.core.launch import is_main_process, num_processes, process_index
 from razona.core.rundir import RunDir
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
-from razona.models.load import Policy, load_policy, lora_config
+from razona.models.load import Policy, lora_config
 from razona.recipe import Recipe, dump
 from razona.recipe.checks import check_num_processes
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.best import restore_best, take_best
-from razona.train.dataset import prepare_data
 from razona.train.decisions import Kept
 from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.guard import Guard
+from razona.train.loading import load_run
 from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
 from razona.train.processes import in_main_process, join_processes, reward_seed, stop_together
@@ -111,8 +111,7 @@ def train_in(
     """Train in a folder that the main process holds and that `prepare_folder` has made ready."""
     with stop_together():
         transformers.set_seed(recipe.train.seed)
-        policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
-        data = prepare_data(recipe, policy, run)
+        policy, data = load_run(recipe, run)
     fine_tuned = None
     if recipe.train.method != "grpo":
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run)
@@ -122,7 +121,8 @@ def train_in(
         return in_main_process(lambda: _finish_sft(run, fine_tuned))
     with stop_together():
         monitor = Monitor(run, tell)
-        trainer = _make_trainer(recipe, policy, data.dataset, run, _both(monitor.take, watch))
+        max_length = data.longest_prompt + recipe.rollout.max_completion_tokens
+        trainer = _make_trainer(recipe, policy, data.dataset, run, _both(monitor.take, watch), max_length=max_length)
         trained = cast(PreTrainedModel, trainer.model)
         guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
         check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
@@ -247,9 +247,11 @@ def _make_trainer(
     dataset: datasets.Dataset,
     run: RunDir,
     watch: StepWatch,
+    *,
+    max_length: int | None = None,
 ) -> Trainer:
     try:
-        return _trainer(recipe, policy, dataset, run, watch)
+        return _trainer(recipe, policy, dataset, run, watch, max_length)
     except ValueError as error:
         if recipe.lora and "target modules" in str(error).lower():
             raise RecipeError(
@@ -259,12 +261,21 @@ def _make_trainer(
         raise
 
 
-def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
+def _trainer(
+    recipe: Recipe,
+    policy: Policy,
+    dataset: datasets.Dataset,
+    run: RunDir,
+    watch: StepWatch,
+    max_length: int | None,
+) -> Trainer:
     if not torch.cuda.is_available():
         keep_freed_memory()
     rollout = recipe.rollout
     is_packed = not unsupported_reason(cast(PreTrainedModel, policy.model))
-    args = grpo_config(recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes())
+    args = grpo_config(
+        recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes(), max_length=max_length
+    )
     if is_packed:
         args.ddp_find_unused_parameters = False  # in these families every backward pass reaches every parameter
     trainer = Trainer(
@@ -288,7 +299,7 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         peft_config=lora_config(recipe.lora) if recipe.lora and not isinstance(policy.model, PeftModel) else None,
     )
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
-    for note in (trainer.engine_note, unpacked):
+    for note in (trainer.engine_note, unpacked, trainer.patch_note):
         if note and is_main_process():
             print(f"razona: {note}", file=sys.stderr)
     trainer.add_callback(StepRecorder(trainer, watch))
