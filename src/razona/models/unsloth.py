@@ -71,11 +71,17 @@ def has_gpu() -> bool:
     return tool is not None and subprocess.run([tool, "-L"], capture_output=True, check=False).returncode == 0
 
 
-def came_too_late() -> str:
-    """Give what was imported before Unsloth, or while it is not there; "" where nothing was."""
-    order = list(sys.modules)
-    limit = order.index("unsloth") if "unsloth" in order else len(order)
-    return ", ".join(name for name in REWRITTEN if name in order[:limit])
+def came_too_late(bound: type | None = None) -> str:
+    """Give what was imported before Unsloth and should have come after it; "" where nothing was.
+
+    Args:
+        bound: the trainer class of TRL's that ours stands on; None while ours is not loaded.
+    """
+    if "unsloth" not in sys.modules:
+        return ", ".join(name for name in REWRITTEN if name in sys.modules)
+    home = sys.modules.get("trl.trainer.grpo_trainer")
+    is_stale = bound is not None and home is not None and home.GRPOTrainer is not bound
+    return "razona.train" if is_stale else ""
 
 
 def obstacle(recipe: Recipe) -> str:
@@ -117,8 +123,11 @@ def import_first(recipe: Recipe) -> None:
         ) from error
 
 
-def choose_backend(recipe: Recipe) -> Backend:
+def choose_backend(recipe: Recipe, bound: type | None = None) -> Backend:
     """Give what loads the policy.
+
+    Args:
+        bound: as for `came_too_late`.
 
     Raises:
         ModelError: `model.backend: unsloth`, and it cannot be.
@@ -127,11 +136,11 @@ def choose_backend(recipe: Recipe) -> Backend:
     if section.backend == "peft" or (section.name == EMBEDDED and section.backend == "auto"):
         return Backend(name="peft")
     reason = obstacle(recipe)
-    late = "" if reason else came_too_late()
+    late = "" if reason else came_too_late(bound)
     if late:
         reason = (
-            f"{late} {'was' if ',' not in late else 'were'} imported before unsloth, which then rewrites only parts of "
-            "them. Start it with `razona train`, or write `import unsloth` above every other import"
+            f"{late} {'was' if ',' not in late else 'were'} imported before unsloth, which rewrites what comes after "
+            "it. Start it with `razona train`, or write `import unsloth` above every other import"
         )
     if not reason:
         return Backend(name="unsloth")

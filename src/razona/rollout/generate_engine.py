@@ -25,8 +25,8 @@ def _inference_mode(model: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        if was_training:
-            model.for_training(use_gradient_checkpointing=getattr(model, "_unsloth_gradient_checkpointing", "unsloth"))
+        model.for_training(use_gradient_checkpointing=getattr(model, "_unsloth_gradient_checkpointing", "unsloth"))
+        model.train(was_training)
 
 
 @torch.no_grad()

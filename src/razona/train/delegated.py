@@ -40,7 +40,7 @@ def as_sampled(
 
 def unpatched_note(model: object, trainer_class: type) -> str:
     """Say that Unsloth has loaded the model and not replaced TRL's trainer, which it passes over with a warning."""
-    if not is_rewritten(model) or trainer_class.__name__.startswith("Unsloth"):
+    if not is_rewritten(model) or any("Unsloth" in one.__name__ for one in trainer_class.__mro__):
         return ""
     return "Unsloth has not rewritten TRL's trainer, so the loss is TRL's own and takes more memory than Unsloth's"
 

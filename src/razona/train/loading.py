@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import transformers
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from razona.core.launch import num_processes
 from razona.core.rundir import RunDir
@@ -31,7 +32,7 @@ def load_run(recipe: Recipe, run: RunDir) -> tuple[Policy, RunData]:
         DataError: no problem is left to train on.
     """
     check_vllm_here(recipe, num_processes())
-    backend = choose_backend(recipe)
+    backend = choose_backend(recipe, GRPOTrainer)
     say_backend(backend)
     if backend.name == "unsloth":
         reader = _Reader(tokenizer=load_tokenizer(recipe.model))

@@ -13,6 +13,9 @@ TRL_DEFAULTS: dict[str, object] = {"optim": "adamw_torch_fused", "mask_truncated
 """TRL's own values where Unsloth's configuration has others: adamw_8bit, and with `dapo` truncated completions left
 out."""
 
+UNSLOTH_FIELD = "unsloth_num_chunks"
+"""By which the class that Unsloth puts in TRL's place is known: it takes over the name, too."""
+
 
 def grpo_config(
     recipe: Recipe,
@@ -89,7 +92,7 @@ def grpo_config(
         "report_to": list(recipe.report.report_to) or "none",
         "remove_unused_columns": False,
     }
-    if GRPOConfig.__name__.startswith("Unsloth"):
+    if UNSLOTH_FIELD in GRPOConfig.__dataclass_fields__:
         fields |= TRL_DEFAULTS
     return GRPOConfig(**{**fields, **others})  # pyright: ignore[reportArgumentType]
 
