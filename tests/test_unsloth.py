@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import fake_unsloth
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import razona
 from razona.core.errors import ModelError, RecipeError
@@ -256,6 +259,7 @@ def test_several_processes_are_refused(fake, monkeypatch):
     ("changes", "words"),
     [
         (["lora=null"], "lora: null trains all weights"),
+        (["train.method=sft_then_grpo"], "train.method: sft_then_grpo: Unsloth rewrites"),
         (["rollout.engine=vllm"], "rollout.engine: vllm is TRL's engine"),
         (["rollout.max_slots=8"], "rollout.max_slots = 8 bounds our engine alone"),
         (["train.precision=float32"], "Unsloth trains in bfloat16 or float16"),
@@ -271,6 +275,38 @@ def test_what_unsloth_would_do_otherwise_is_refused_and_auto_takes_peft(fake, ch
 
 def test_dr_grpo_without_scaling_goes_with_unsloth():
     assert recipe_of("hub/model", UNSLOTH, "train.loss_type=dr_grpo", "train.scale_rewards=none")
+
+
+# --- The lock ------------------------------------------------------------------------------------------------------
+
+ROOT = Path(razona.__file__).parents[2]
+LOCK = ROOT / "requirements" / "unsloth.txt"
+DEMANDED = (
+    "trl<=1.15.0,>=0.18.2",
+    "transformers<=5.17.0",
+    "datasets!=4.0.*,!=4.1.0,!=4.4.*,!=4.5.0,<5.0.0,>=3.4.1",
+    "peft>=0.18.0",
+    "bitsandbytes!=0.46.0,!=0.48.0,>=0.45.5",
+    "xformers>=0.0.27.post2",
+    "torchao>=0.13.0",
+)
+"""Some of what the metadata of unsloth and unsloth_zoo 2026.10.9 asks for."""
+
+
+def test_the_lock_holds_what_unsloth_the_extra_and_razona_ask_for():
+    lines = [line.split() for line in LOCK.read_text().splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(one[0].split("==")[0]): one[0].split("==")[1] for one in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*DEMANDED, *project["dependencies"], *project["optional-dependencies"]["unsloth"]]
+    missed = {
+        line
+        for line in asked
+        if not Requirement(line).specifier.contains(pins.get(canonicalize_name(Requirement(line).name), "0"))
+    }
+    assert missed == {line for line in project["dependencies"] if line.startswith("torch")}
+    assert len(asked) > 20
+    assert not [name for name in pins if name.startswith(("torch=", "nvidia-", "cuda-")) or name == "torch"]
+    assert all(one[1].startswith("--hash=sha256:") and len(one[1]) == 14 + 64 for one in lines)
 
 
 # --- The order of imports, from the command line -------------------------------------------------------------------

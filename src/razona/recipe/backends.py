@@ -17,6 +17,11 @@ def unsloth_conflict(lora: LoraSection | None, rollout: RolloutSection, train: T
 
     Source: unsloth 2026.10.9, models/rl.py (what its GRPOConfig and GRPOTrainer overwrite) and models/llama.py.
     """
+    if train.method != "grpo":
+        return (
+            f"train.method: {train.method}: Unsloth rewrites the trainer of the fine-tuning, too, which nobody has "
+            "held ours to. Set train.method: grpo"
+        )
     if lora is None:
         return "lora: null trains all weights, and with Unsloth we train adapters. Give a lora section"
     if rollout.engine == "vllm":

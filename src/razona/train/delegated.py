@@ -58,13 +58,13 @@ def supported_vllm() -> SpecifierSet:
 
 
 def check_vllm_here(recipe: Recipe, num_processes: int) -> None:
-    """Refuse `rollout.engine: vllm` where it cannot run; do nothing for the other engines.
+    """Refuse `rollout.engine: vllm` where it cannot run; do nothing for other engines and for runs without GRPO.
 
     Raises:
         MachineError: vLLM is not installed, in a version that TRL does not support, or there is no NVIDIA GPU.
         RecipeError: the processes do not fit the engine.
     """
-    if recipe.rollout.engine != "vllm":
+    if recipe.rollout.engine != "vllm" or recipe.train.method == "sft":
         return
     vllm, supported = recipe.rollout.vllm or VllmSection(), supported_vllm()
     wants = f"TRL {version('trl')} supports vLLM {','.join(sorted(map(str, supported), reverse=True))}"
