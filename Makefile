@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check types fast-tests install lock
+.PHONY: demo test check types fast-tests install lock lock-unsloth
 .PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
 .PHONY: bench-memory bench-four-billion
 
@@ -62,3 +62,6 @@ install:
 
 lock: install
 	@$(PY) scripts/lock.py
+
+lock-unsloth: install
+	@$(PY) scripts/lock.py --unsloth

@@ -1,13 +1,15 @@
-"""One GRPO step of a model of Qwen3-4B's shape on one NVIDIA GPU: ours, TRL's in two settings, and Unsloth.
+"""GRPO steps of a model of Qwen3-4B's shape on one NVIDIA GPU: ours by three engines, TRL's in two settings, Unsloth's.
 
     make bench-gpu        writes docs/results/gpu.json, after every measurement what there is
 
 Random weights in bf16, a LoRA adapter of rank 32 on all seven projections, 8 problems x 8 completions x 1,024 tokens
 without an early end, random rewards, learning rate 0. Every measurement is a process of its own: a warm-up step, then
-the steps that count. The share of the memory bandwidth is what decoding must read at the least (all weights once a
-step, each row's keys and values), over the time that sampling took and what a large copy reaches.
+ten that count, or as many as fit into its share of `--minutes`. The share of the memory bandwidth is what decoding must
+read at the least (all weights once a step, each row's keys and values), over the time that sampling took and what a
+large copy reaches.
 
 `--only NAME,NAME` measures some and keeps the others of the file, so that several short sessions add up to one result.
+docs/gpu.md says in which order. Never run on a GPU so far; `--tiny` runs the same code on a CPU.
 """
 
 import argparse
@@ -27,7 +29,17 @@ if TYPE_CHECKING:  # Unsloth must be imported before torch, transformers and TRL
     from trainers import Job
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-NAMES = ("ours", "trl continuous batching", "trl generate", "unsloth")
+NEEDS = {
+    "ours": (),
+    "ours vllm": ("vllm",),
+    "ours unsloth": ("unsloth",),
+    "trl generate": (),
+    "trl continuous batching": (),
+    "unsloth": ("unsloth",),
+}
+"""What is measured -> packages that it needs. `ours unsloth` is our trainer with `model.backend: unsloth`, `unsloth` is
+TRL's as Unsloth rewrites it, without ours."""
+NAMES = tuple(NEEDS)
 QWEN3_4B = Shape(hidden=2560, layers=36, heads=32, key_heads=8, head_size=128, intermediate=9728, vocabulary=151_936)
 WARM_UP = 1
 LEAST_S = 60
@@ -45,7 +57,7 @@ class Workload:
     prompt_tokens: tuple[int, int] = (64, 256)
     """The shortest and the longest prompt."""
     microbatch: int = 8
-    steps: int = 2
+    steps: int = 10
     side: int = 8192
     """Of the square product that measures the machine."""
     copied_mib: int = 4096
@@ -109,6 +121,9 @@ def job_of(workload: Workload, name: str) -> "Job":
             f"rollout.max_completion_tokens={workload.tokens}",
             "rewards.mix=sum",
             "rewards.components=[{name: random}]",
+            "train.sampling=uniform",
+            "guard.every=0",
+            *(["rollout.engine=vllm"] if name == "ours vllm" else []),
         ],
     )
     policy = random_policy(workload.shape, dtype_of(workload), torch.device(workload.device))
@@ -118,25 +133,41 @@ def job_of(workload: Workload, name: str) -> "Job":
         for place, prompt in enumerate(prompts)
     ]
     run = RunDir(SCRATCH / "scratch" / f"gpu-{name.split()[-1]}")
-    return Job(recipe=recipe, policy=policy, dataset=datasets.Dataset.from_list(rows), run=run, is_full=True)
+    return Job(
+        recipe=recipe,
+        policy=policy,
+        dataset=datasets.Dataset.from_list(rows),
+        run=run,
+        is_full=True,
+        max_length=workload.prompt_tokens[1]
+        + 64
+        + workload.tokens,  # a prompt cut from ids may be read as more of them
+    )
 
 
 def trainer_of(name: str, job: "Job") -> "GRPOTrainer":
     """Give the trainer of a name."""
     from trainers import CONTINUOUS, our_trainer, trl_trainer
+    from unsloth_trainer import keep_model, unsloth_trainer, with_unsloths_policy
 
-    if name == "ours":
-        return our_trainer(job)
     if name == "unsloth":
-        from unsloth_trainer import unsloth_trainer
-
         return unsloth_trainer(job)
+    if name == "ours unsloth":
+        return our_trainer(with_unsloths_policy(job))
+    if name == "ours vllm":
+        from razona.core.launch import num_processes
+        from razona.train.delegated import check_vllm_here
+
+        check_vllm_here(job.recipe, num_processes())
+        keep_model(job)
+    if name.startswith("ours"):
+        return our_trainer(job)
     return trl_trainer(job, CONTINUOUS if name.endswith("continuous batching") else {})
 
 
-def measure(name: str, workload: Workload) -> dict:
-    """Measure one trainer, in the process that this runs in."""
-    if name == "unsloth":
+def measure(name: str, workload: Workload, at_most_s: float) -> dict:
+    """Measure one trainer, in the process that this runs in, for so long; it counts one step at least."""
+    if "unsloth" in NEEDS[name]:
         from unsloth_trainer import import_unsloth
 
         import_unsloth()  # before all that it rewrites
@@ -145,13 +176,13 @@ def measure(name: str, workload: Workload) -> dict:
 
     job = job_of(workload, name)
     config, value_bytes = job.policy.model.config, job.policy.model.dtype.itemsize
-    figures = timed_steps(trainer_of(name, job), warm_up=WARM_UP)
+    figures = timed_steps(trainer_of(name, job), warm_up=WARM_UP, at_most_s=at_most_s)
     if figures["mean_tokens"] < 0.99 * workload.tokens:
         raise RuntimeError(f"{name}: completions of {figures['mean_tokens']} tokens, expected {workload.tokens}")
     encoded = job.policy.tokenizer(job.dataset["prompt"][:], add_special_tokens=False)["input_ids"]
     lengths = [workload.tokens] * (workload.problems * workload.group)
     work = []
-    for number in range(WARM_UP, WARM_UP + workload.steps):
+    for number in range(WARM_UP, WARM_UP + len(figures["step"])):
         asked = encoded[number * workload.problems : (number + 1) * workload.problems]
         prompts = [ids for ids in asked for _ in range(workload.group)]
         work.append(dataclasses.asdict(decoding_work(config, prompts, lengths, value_bytes)))
@@ -183,6 +214,7 @@ def summary(figures: dict, limits: dict, workload: Workload) -> dict:
         "sampling_s": spread(sampling),
         "training_s": spread([step - part for step, part in zip(steps, sampling, strict=True)]),
         "sampled_tokens_per_s": spread([tokens / seconds for seconds in sampling]),
+        "step_tokens_per_s": spread([tokens / seconds for seconds in steps]),
         "mean_tokens": figures["mean_tokens"],
         "gpu_peak_gib": figures["gpu_peak_gib"],
         "host_peak_mib": figures["peak_mib"],
@@ -214,16 +246,23 @@ def begun(options: argparse.Namespace, settings: dict) -> dict[str, dict]:
     return earlier["measured"] if earlier["settings"] == settings else {}
 
 
-def measure_or_say(name: str, workload: Workload, limits: dict, left_s: float) -> dict:
-    """Measure a trainer; where it cannot be measured, give the reason."""
-    if name == "unsloth" and importlib.util.find_spec("unsloth") is None:
-        return {"failed": "Unsloth could not be carried: it is not installed here"}
+def measure_or_say(name: str, workload: Workload, limits: dict, left_s: float, share_s: float) -> dict:
+    """Measure a trainer; where it cannot be measured, give the reason.
+
+    Args:
+        left_s: until the end of the session; the measurement's process is stopped then.
+        share_s: of it this measurement's; after that it begins no further step.
+    """
+    missing = [package for package in NEEDS[name] if importlib.util.find_spec(package) is None]
+    if missing:
+        return {"failed": f"not measured: {missing[0]} is not installed here"}
     if left_s < LEAST_S and workload.device == "cuda":
         return {"failed": f"not begun: {max(0.0, left_s):.0f} s were left of --minutes"}
     try:
-        return summary(in_own_process(measure, name, workload, timeout_s=left_s, start="spawn"), limits, workload)
+        figures = in_own_process(measure, name, workload, share_s, timeout_s=left_s, start="spawn")
     except FailedError as error:
-        return {"failed": f"{'Unsloth could not be carried: ' if name == 'unsloth' else ''}{error}"}
+        return {"failed": f"not measured: {error}"}
+    return summary(figures, limits, workload)
 
 
 def show(name: str, one: dict) -> None:
@@ -234,7 +273,7 @@ def show(name: str, one: dict) -> None:
     print(
         f"  {name:26} step {one['step_s']['median']:7.2f} s: sampling {one['sampling_s']['median']:.2f} s "
         f"({one['sampled_tokens_per_s']['median']:,.0f} tokens/s, {one['share_of_copy_rate']['median']:.0%} of the "
-        f"bandwidth), training {one['training_s']['median']:.2f} s; "
+        f"bandwidth), training {one['training_s']['median']:.2f} s, n = {one['step_s']['n']}; "
         f"{max(one['gpu_peak_gib'].values()):.1f} GiB",
         flush=True,
     )
@@ -247,9 +286,9 @@ def main() -> None:
     from razona.core.files import write_json
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=Workload().steps, help="steps measured in each process")
+    parser.add_argument("--steps", type=int, default=Workload().steps, help="steps measured in each process, at most")
     parser.add_argument("--microbatch", type=int, default=Workload().microbatch, help="completions of a backward pass")
-    parser.add_argument("--minutes", type=float, default=14.5, help="no measurement goes on beyond this")
+    parser.add_argument("--minutes", type=float, default=28.0, help="no measurement goes on beyond this")
     parser.add_argument("--only", default="", help=f"some of: {', '.join(NAMES)}")
     parser.add_argument("--tiny", action="store_true", help="the same code with a tiny model on the CPU")
     parser.add_argument("--json", type=Path, default=RESULTS / "gpu.json")
@@ -278,9 +317,10 @@ def main() -> None:
     )
     settings = json.loads(json.dumps(dataclasses.asdict(workload)))
     measured = begun(options, settings)
-    for name in wanted:
+    for place, name in enumerate(wanted):
         print(f"  {name} ...", flush=True)
-        measured[name] = measure_or_say(name, workload, limits, end - time.monotonic())
+        left_s = end - time.monotonic()
+        measured[name] = measure_or_say(name, workload, limits, left_s, left_s / (len(wanted) - place))
         show(name, measured[name])
         result = {**described("make bench-gpu", settings), "limits": limits, "ratios": ratios(measured)}
         write_json(options.json, {**result, "measured": measured})

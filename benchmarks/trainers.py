@@ -1,6 +1,7 @@
 """GRPO trainers of one recipe, ours and TRL's own in each of its settings, and how their steps are timed."""
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -106,6 +107,8 @@ class Job:
     run: RunDir
     is_full: bool = False
     """No completion ends before the token limit."""
+    max_length: int | None = None
+    """Tokens of the longest prompt and completion together, for vLLM; None: as many as the model knows."""
 
 
 def job_of(recipe: Recipe, name: str, *, is_full: bool = False, policy: Policy | None = None) -> Job:
@@ -135,9 +138,13 @@ def make_trainer(job: Job, name: str) -> GRPOTrainer:
 
 def our_trainer(job: Job) -> GRPOTrainer:
     """Give Razona's trainer."""
-    trainer = _make_trainer(job.recipe, job.policy, job.dataset, job.run, lambda row: None)
+    trainer = _make_trainer(job.recipe, job.policy, job.dataset, job.run, lambda row: None, max_length=job.max_length)
     if job.is_full:
         trainer.eos_token_ids = []
+        if trainer.engine == "vllm":  # and ids that the tokenizer does not know are not to be read
+            trainer.vllm_generation.generation_kwargs |= {"ignore_eos": True, "detokenize": False}
+        elif trainer.engine == "generate":
+            trainer.generation_config.min_new_tokens = job.recipe.rollout.max_completion_tokens
     trainer.args.save_strategy = "no"  # pyright: ignore[reportAttributeAccessIssue]
     return trainer
 
@@ -186,7 +193,9 @@ def take_gpu_peak() -> float:
     return peak
 
 
-def timed_steps(trainer: GRPOTrainer, *, warm_up: int, has_short_products: bool = False) -> dict:
+def timed_steps(
+    trainer: GRPOTrainer, *, warm_up: int, has_short_products: bool = False, at_most_s: float = math.inf
+) -> dict:
     """Train, and give seconds of each step and of the sampling in it, without the first `warm_up`.
 
     The learning rate becomes 0, so that the policy stays where it is. Exactly 0: an adapter of 1e-30 would fill the
@@ -194,7 +203,9 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int, has_short_products: bool 
 
     Args:
         has_short_products: TRL's whole step runs in the mode that our training pass asks for by itself.
+        at_most_s: training stops after the step that reaches it, with one step counted at least.
     """
+    end = time.perf_counter() + at_most_s
     trainer.args.learning_rate = 0.0
     steps: list[float] = []
     sampling: list[float] = []
@@ -216,9 +227,11 @@ def timed_steps(trainer: GRPOTrainer, *, warm_up: int, has_short_products: bool 
         def on_step_begin(self, *args, **kwargs) -> None:
             self.started = now()
 
-        def on_step_end(self, *args, **kwargs) -> None:
+        def on_step_end(self, args, state, control, **kwargs) -> None:
             steps.append(now() - self.started)
             gpu_peaks["training"].append(take_gpu_peak())
+            if time.perf_counter() > end and len(steps) > warm_up:
+                control.should_training_stop = True
 
     trainer.add_callback(Clock())
     with short_products(has_short_products):

@@ -79,6 +79,9 @@ def train_command(
         flags = [*["--resume"] * resume, *["--json"] * as_json, *["--no-check"] * no_check]
         raise typer.Exit(launch(asked, recipe, folder, ["train", recipe_name, *sets, "--out", str(folder), *flags]))
     end_with_launcher()
+    from razona.models.unsloth import import_first
+
+    import_first(recipe)  # before anything that loads torch: Unsloth rewrites what comes after it
     from razona.advise.exhausted import explained_exhaustion
     from razona.cli.check import RunCheck
     from razona.cli.progress import RichWatcher, make_console

@@ -46,7 +46,7 @@ def choose_problems(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", count:
 
 def _short_enough(recipe: Recipe, writer: PromptWriter, problems: Sequence[Problem]) -> list[Problem]:
     """Leave out the problems whose prompts the training left out as too long."""
-    from razona.train.dataset import longest_allowed
+    from razona.data.prompt import longest_allowed
 
     lengths = writer.count_tokens([writer.write(problem) for problem in problems])
     limit = longest_allowed(lengths, recipe.data)

@@ -24,6 +24,10 @@ class ModelSection(Section):
     allow_pickle: bool = False
     """Reads pytorch_model.bin where a model has no safetensors. Pickle files can run code when they are read; torch's
     restricted reader is used, and the run says so. Off: such a model is refused."""
+    backend: Literal["auto", "peft", "unsloth"] = "auto"
+    """What loads the policy for training and puts the adapter on it. `peft`: transformers and PEFT, on any machine.
+    `unsloth`: its rewritten layers and trainer, on one NVIDIA GPU, with `razona[unsloth]`. `auto`: Unsloth where both
+    are there, else PEFT, and the run says why. The embedded model is PEFT's; so is every evaluation of a run's end."""
 
 
 class LoraSection(Section):

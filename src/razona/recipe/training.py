@@ -4,15 +4,42 @@ from typing import Literal
 
 from pydantic import Field
 
-from razona.recipe.section import Section
+from razona.recipe.section import Section, Text
+
+
+class VllmSection(Section):
+    """How vLLM samples, where `rollout.engine` is `vllm`."""
+
+    mode: Literal["colocate", "server"] = "colocate"
+    """`colocate` (TRL's default): an engine in each training process, beside the policy on its GPU. `server`: one that
+    `vllm serve` runs on GPUs of its own."""
+    server_host: Text = "0.0.0.0"
+    """Where the server listens (TRL's default). Only read with `server`."""
+    server_port: int = Field(default=8000, ge=1, le=65_535)
+    """Its port (TRL's default). Only read with `server`."""
+    gpu_memory_utilization: float = Field(default=0.3, gt=0, lt=1)
+    """Share of each GPU's memory that the engine takes for weights, keys and values (TRL's default). Only read with
+    `colocate`."""
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs that share one engine; must divide the number of processes. 1 (TRL's default): each has its own. Only read
+    with `colocate`."""
+    enable_sleep_mode: bool = False
+    """Frees the engine's memory while the policy is trained; waking it up takes time. Off is TRL's default. Only read
+    with `colocate`."""
+    correction: Literal["none", "token_mask", "token_truncate", "sequence_mask", "sequence_truncate"] = "sequence_mask"
+    """How the loss is weighted for the distance between vLLM's probabilities and the policy's. `sequence_mask` (TRL's
+    default) weighs a completion by their ratio and leaves it out above 3; `token_*` weighs each token; `*_truncate`
+    caps the ratio there. `none` takes vLLM's samples for the policy's own."""
 
 
 class RolloutSection(Section):
     """How completions are sampled from the policy during training."""
 
-    engine: Literal["native", "transformers"] = "native"
+    engine: Literal["native", "transformers", "vllm"] = "native"
     """What samples. `native` is our own loop over the policy's weights, for the Llama, Qwen2 and Qwen3 families; for
-    other models, and by request, transformers' forward does it."""
+    other models, and by request, transformers' forward does it. `vllm` needs an NVIDIA GPU and `razona[vllm]`."""
+    vllm: VllmSection | None = None
+    """null: the defaults of that section. Only with engine `vllm`."""
     max_slots: int | None = Field(default=None, ge=1)
     """Completions that `native` runs at a time: bounds the memory of their keys and values. null: all of a step."""
     group_size: int = Field(default=8, ge=2)

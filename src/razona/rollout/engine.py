@@ -1,4 +1,7 @@
-"""Sampling behind one function: our engine where it knows the model, transformers' forward for any other."""
+"""Sampling behind one function: our engine where it knows the model, transformers' forward for any other.
+
+What TRL samples while it trains (vLLM, Unsloth's generate) does not go through here: `razona.train.trainer`.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from razona.core.nouns import Completion
 from razona.core.seeds import derive_seed
+from razona.models.unsloth import is_rewritten
 from razona.rollout.fused import unsupported_reason
+from razona.rollout.generate_engine import decode_with_generate
 from razona.rollout.native import OnFinished, Room, Sampled, native_decode
 from razona.rollout.sampling import Sampling
 from razona.rollout.transformers_engine import decode
@@ -19,8 +24,10 @@ ROWS_PER_CALL = 8
 
 def choose_engine(model: PreTrainedModel | PeftModel, wanted: str) -> tuple[str, str]:
     """Give the engine that will sample, and why it is another than the one asked for; "" where it is not."""
-    if wanted == "transformers":
-        return "transformers", ""
+    if is_rewritten(model):
+        return "generate", f"rollout.engine: {wanted} cannot sample from Unsloth's layers; its own generate does"
+    if wanted in ("transformers", "vllm"):
+        return wanted, ""
     reason = unsupported_reason(model)
     if not reason:
         return "native", ""
@@ -46,10 +53,10 @@ def generate(
     Args:
         prompts: token ids, one entry a completion.
         engine: as `choose_engine` gave it.
-        max_slots: rows that run at a time with `native`; None: all. `transformers` runs all at once.
+        max_slots: rows that run at a time with `native`; None: all. The others run all at once.
         has_short_products: with `native`, large products of fp32 matrices are in bf16.
         room: with `native`, keeps memory for the next call.
-        on_finished: told of rows as they are done; with `transformers` of all of them at the end.
+        on_finished: told of rows as they are done; by the other engines of all of them at the end.
     """
     if engine == "native":
         return native_decode(
@@ -63,15 +70,18 @@ def generate(
             room=room,
             on_finished=on_finished,
         )
-    with torch.no_grad():
-        tokens = decode(
-            model,
-            prompts,
-            padding=padding,
-            ends=ends,
-            sampling=sampling,
-            generator=torch.Generator(device=model.device).manual_seed(seed),
-        )
+    if engine == "generate":
+        tokens = decode_with_generate(model, prompts, padding=padding, ends=ends, sampling=sampling, seed=seed)
+    else:
+        with torch.no_grad():
+            tokens = decode(
+                model,
+                prompts,
+                padding=padding,
+                ends=ends,
+                sampling=sampling,
+                generator=torch.Generator(device=model.device).manual_seed(seed),
+            )
     if on_finished is not None:
         on_finished(list(range(len(tokens))), tokens)
     return [Sampled(ids=ids, logprobs=None) for ids in tokens]

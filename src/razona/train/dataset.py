@@ -3,15 +3,16 @@
 import json
 import sys
 from dataclasses import dataclass
+from typing import Protocol
 
 import datasets
+from transformers import PreTrainedTokenizerBase
 
 from razona.core.files import write_json
 from razona.core.launch import is_main_process
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
-from razona.models.load import Policy
 from razona.recipe import Recipe
 from razona.train.selection import Asked, num_problems, select
 
@@ -28,9 +29,20 @@ class RunData:
     """The guard's problems; empty where it does not measure."""
     sha256: str
     """Of the problems to train on; must be the same in every process of a run."""
+    longest_prompt: int
+    """Tokens; no prompt of both is longer."""
 
 
-def prepare_data(recipe: Recipe, policy: Policy, run: RunDir) -> RunData:
+class HasTokenizer(Protocol):
+    """What prompts are written with: a policy, or its tokenizer while the policy is not loaded."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Give the tokenizer."""
+        ...
+
+
+def prepare_data(recipe: Recipe, policy: HasTokenizer, run: RunDir) -> RunData:
     """Give the run's problems in the order in which they are trained on, a row a group, and write the manifest.
 
     With `train.sampling: informative` there are more than the steps hold, where the source has them: every round of a
@@ -60,6 +72,7 @@ def prepare_data(recipe: Recipe, policy: Policy, run: RunDir) -> RunData:
         problems=tuple(one.problem for one in selection.to_train_on),
         held_out=tuple(selection.held_out),
         sha256=str(manifest["sha256_kept"]),
+        longest_prompt=selection.longest_prompt(policy.tokenizer, recipe.prompt),
     )
 
 

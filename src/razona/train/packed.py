@@ -19,6 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from razona.models.families import unusual_attention
+from razona.models.unsloth import is_rewritten
 from razona.train.attention import ATTENTION, Bucket, Layout, Part, part_of
 
 BUCKET_SPREAD = 1.25
@@ -42,6 +43,8 @@ class Packed:
 
 def unsupported_reason(model: PreTrainedModel) -> str:
     """Give why a model's forward cannot be packed; "" where it can."""
+    if is_rewritten(model):
+        return "the layers and the loss are Unsloth's"
     return unusual_attention(model.config.get_text_config())
 
 

@@ -19,6 +19,7 @@ NAMES_OF_TRL = {
     "learning_rate": "learning_rate",
     "entropy": "entropy",
     "kl": "kl",
+    **{f"sampling/importance_sampling_ratio/{one}": f"importance_ratio_{one}" for one in ("min", "mean", "max")},
 }
 """TRL's name of a logged figure -> ours. All other figures of a step are counted from its stored rows."""
 

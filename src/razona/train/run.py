@@ -24,17 +24,17 @@ from razona.core.launch import is_main_process, num_processes, process_index, sh
 from razona.core.rundir import RunDir, step_of
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
-from razona.models.load import Policy, load_policy, lora_config
+from razona.models.load import Policy, lora_config
 from razona.models.quantised import widen_adapter
 from razona.recipe import Recipe, dump
 from razona.recipe.checks import check_num_processes, check_sharded_method
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.best import restore_best, take_best
-from razona.train.dataset import prepare_data
 from razona.train.decisions import Kept
 from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.guard import Guard
+from razona.train.loading import load_run
 from razona.train.monitor import Monitor, Tell, tell_on_stderr
 from razona.train.packed import unsupported_reason
 from razona.train.processes import (
@@ -159,12 +159,10 @@ def _train_in(
 ) -> TrainResult:
     with stop_together():
         transformers.set_seed(recipe.train.seed)
-        policy = load_policy(recipe.model, trains_all_weights=recipe.lora is None)
+        policy, data = load_run(recipe, run)
+    refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     if check is not None:
         in_main_process(lambda: check.with_policy(policy))
-    with stop_together():
-        data = prepare_data(recipe, policy, run)
-    refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
     fine_tuned = None
     if recipe.train.method != "grpo":
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run, trackers.take_update)
@@ -174,7 +172,9 @@ def _train_in(
         return in_main_process(lambda: _finish_sft(run, fine_tuned))
     with stop_together():
         monitor = Monitor(run, tell, trackers.take_measurement)
-        trainer = _make_trainer(recipe, policy, data.dataset, run, _all(monitor.take, trackers.take, watch))
+        max_length = data.longest_prompt + recipe.rollout.max_completion_tokens
+        watching = _all(monitor.take, trackers.take, watch)
+        trainer = _make_trainer(recipe, policy, data.dataset, run, watching, max_length=max_length)
         trained = cast(PreTrainedModel, trainer.model)
         guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
         check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
@@ -300,9 +300,11 @@ def _make_trainer(
     dataset: datasets.Dataset,
     run: RunDir,
     watch: StepWatch,
+    *,
+    max_length: int | None = None,
 ) -> Trainer:
     try:
-        return _trainer(recipe, policy, dataset, run, watch)
+        return _trainer(recipe, policy, dataset, run, watch, max_length)
     except ValueError as error:
         if recipe.lora and "target modules" in str(error).lower():
             raise RecipeError(
@@ -312,12 +314,21 @@ def _make_trainer(
         raise
 
 
-def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: RunDir, watch: StepWatch) -> Trainer:
+def _trainer(
+    recipe: Recipe,
+    policy: Policy,
+    dataset: datasets.Dataset,
+    run: RunDir,
+    watch: StepWatch,
+    max_length: int | None,
+) -> Trainer:
     if not torch.cuda.is_available():
         suit_allocator(sum(one.numel() for one in policy.model.parameters()))
     rollout = recipe.rollout
     is_packed = not unsupported_reason(cast(PreTrainedModel, policy.model))
-    args = grpo_config(recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes())
+    args = grpo_config(
+        recipe, run.checkpoints, is_packed=is_packed, num_processes=num_processes(), max_length=max_length
+    )
     if is_packed:
         args.ddp_find_unused_parameters = False  # in these families every backward pass reaches every parameter
     admit_sharding_on_cpu()
@@ -345,7 +356,8 @@ def _trainer(recipe: Recipe, policy: Policy, dataset: datasets.Dataset, run: Run
         widen_adapter(cast(PreTrainedModel, trainer.model))
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
     untried = "DeepSpeed has never been run with this program so far; compare the first steps with --sharding fsdp2"
-    for note in (trainer.engine_note, unpacked, untried if sharding() == "deepspeed" else ""):
+    untried = untried if sharding() == "deepspeed" else ""
+    for note in (trainer.engine_note, unpacked, trainer.patch_note, untried):
         if note and is_main_process():
             print(f"razona: {note}", file=sys.stderr)
     trainer.add_callback(StepRecorder(trainer, watch))

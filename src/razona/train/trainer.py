@@ -21,6 +21,7 @@ from razona.rewards import Mix, Receipt
 from razona.rollout import OnFinished, Room, Sampled, Sampling, choose_engine, generate
 from razona.train.attention import install
 from razona.train.collect import Collected, Collector, Group, Row
+from razona.train.delegated import BY_TRL, as_sampled, unpatched_note
 from razona.train.disk import check_disk, checkpoint_bytes
 from razona.train.head import speed_up_head
 from razona.train.metrics import step_metrics, timing_metrics
@@ -96,6 +97,7 @@ class Trainer(GRPOTrainer):
         self.max_slots, self.has_short_products = engine.max_slots, has_short_products
         self.unpacked_reason = unsupported_reason(self._plain_model()) or unpackable_reason(self.accelerator)
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
+        self.patch_note = unpatched_note(self._plain_model(), GRPOTrainer)
         if not self.unpacked_reason:
             install(self._plain_model(), has_short_products=has_short_products)
             if self.accelerator.device.type == "cpu" and not self._has_entropy_bonus():
@@ -134,10 +136,14 @@ class Trainer(GRPOTrainer):
             return super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
-        return [one.ids for group in self._collected.chosen for one in group.sampled], None
+        sampled = [one for group in self._collected.chosen for one in group.sampled]
+        # With vLLM, TRL weighs the loss by what these are away from the policy's own.
+        return [one.ids for one in sampled], [one.logprobs for one in sampled] if self.use_vllm else None
 
     def _sample(self, prompt_ids: list[list[int]], round_of_step: int, on_finished: OnFinished) -> list[Sampled]:
         """Sample with our engine: a group's prompt is read once, and finished rows leave the batch."""
+        if self.engine in BY_TRL:
+            return as_sampled(*super()._generate_single_turn(prompt_ids, None, {}, self.group_size), on_finished)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         place = (self.state.global_step, self.accelerator.process_index, round_of_step)
         was_training = model.training
@@ -217,21 +223,19 @@ class Trainer(GRPOTrainer):
         logits_to_keep: int,
         batch_size: int | None = None,
         compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
-        **multimodal: object,
+        *others: object,
+        **named: object,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Compute log-probs from packed rows; what that does not cover goes to TRL's padded forward."""
-        is_plain = not compute_aux_loss and all(value is None for value in multimodal.values())
+        """Compute log-probs from packed rows; what that does not cover goes to TRL's padded forward.
+
+        Args:
+            others: handed on as they came, like `named`: after `compute_entropy` TRL has `compute_aux_loss` and
+                Unsloth's trainer `compute_efficient`. Any that is set is none of ours.
+        """
+        is_plain = not any(others) and all(value is None or value is False for value in named.values())
         if self.unpacked_reason or not is_plain or not is_installed(self.accelerator.unwrap_model(model)):
-            return super()._get_per_token_logps_and_entropies(  # pyright: ignore[reportArgumentType]
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                compute_aux_loss,
-                **multimodal,
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, *others, **named
             )
         rows = rows_of(input_ids, attention_mask, logits_to_keep)
         logprobs_parts, entropy_parts = [], []
@@ -381,4 +385,4 @@ def _padded(sampled: Sequence[Sampled], like_BC: torch.Tensor) -> torch.Tensor:
     """Give the log-probs of sampled completions in the shape of their ids, 0 beyond their end."""
     width = like_BC.shape[1]
     rows = [[*(one.logprobs or []), *[0.0] * (width - len(one.logprobs or []))] for one in sampled]
-    return torch.tensor(rows, device=like_BC.device)
+    return torch.tensor(rows, device=like_BC.device).nan_to_num(nan=0.0)  # vLLM's word for "not known" is NaN

@@ -7,10 +7,24 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from razona.models.arithmetic import wants_autocast
 from razona.recipe import Recipe
+from razona.recipe.training import VllmSection
+
+TRL_DEFAULTS: dict[str, object] = {"optim": "adamw_torch_fused", "mask_truncated_completions": False}
+"""TRL's own values where Unsloth's configuration has others: adamw_8bit, and with `dapo` truncated completions left
+out."""
+
+UNSLOTH_FIELD = "unsloth_num_chunks"
+"""By which the class that Unsloth puts in TRL's place is known: it takes over the name, too."""
 
 
 def grpo_config(
-    recipe: Recipe, output_dir: Path, *, is_packed: bool, num_processes: int = 1, **others: object
+    recipe: Recipe,
+    output_dir: Path,
+    *,
+    is_packed: bool,
+    num_processes: int = 1,
+    max_length: int | None = None,
+    **others: object,
 ) -> GRPOConfig:
     """Give TRL's configuration for a recipe.
 
@@ -21,6 +35,8 @@ def grpo_config(
     Args:
         is_packed: log-probs are computed by `razona.train.packed`.
         num_processes: that share a step's completions; TRL's batch sizes are those of one process.
+        max_length: tokens of the longest prompt and completion together, with which vLLM bounds its memory; None: as
+            many as the model has positions.
         others: fields of TRL's own, which take the place of the recipe's. They must be given here: what depends on them
             is settled when the configuration is made.
     """
@@ -46,6 +62,7 @@ def grpo_config(
         "top_p": rollout.top_p,
         "top_k": rollout.top_k,
         "min_p": rollout.min_p or None,
+        **_vllm(recipe, max_length),
         # the loss
         "loss_type": train.loss_type,
         "importance_sampling_level": "sequence" if train.loss_type == "luspo" else "token",
@@ -75,4 +92,26 @@ def grpo_config(
         "report_to": "none",  # `razona.train.trackers` reports
         "remove_unused_columns": False,
     }
+    if UNSLOTH_FIELD in GRPOConfig.__dataclass_fields__:
+        fields |= TRL_DEFAULTS
     return GRPOConfig(**{**fields, **others})  # pyright: ignore[reportArgumentType]
+
+
+def _vllm(recipe: Recipe, max_length: int | None) -> dict[str, object]:
+    """Give TRL's fields for `rollout.engine: vllm`; none for the other engines."""
+    if recipe.rollout.engine != "vllm":
+        return {}
+    vllm = recipe.rollout.vllm or VllmSection()
+    fields: dict[str, object] = {
+        "use_vllm": True,
+        "vllm_mode": vllm.mode,
+        "vllm_server_host": vllm.server_host,
+        "vllm_server_port": vllm.server_port,
+        "vllm_gpu_memory_utilization": vllm.gpu_memory_utilization,
+        "vllm_tensor_parallel_size": vllm.tensor_parallel_size,
+        "vllm_enable_sleep_mode": vllm.enable_sleep_mode,
+        "vllm_max_model_length": max_length,
+        "vllm_importance_sampling_correction": vllm.correction != "none",
+        "trust_remote_code": recipe.model.trust_remote_code,
+    }
+    return fields if vllm.correction == "none" else {**fields, "vllm_importance_sampling_mode": vllm.correction}
