@@ -288,6 +288,17 @@ def test_a_folder_that_holds_something_is_left_alone(run: Path, tmp_path: Path):
     assert [path.name for path in taken.iterdir()] == ["mine.txt"]
 
 
+def test_a_run_upon_a_base_in_4_bits_is_measured_and_exported_upon_the_whole_base(tmp_path: Path):
+    run = make_run(tmp_path / "run")
+    text = run.recipe.read_text()
+    assert "load_in_4bit: false" in text
+    run.recipe.write_text(text.replace("load_in_4bit: false", "load_in_4bit: true"))
+    told: list[str] = []
+    figures = export(run.root, QUICK, tmp_path / "out", told.append)["merged"]
+    assert figures["was_trained_in_4_bits"] and "trained upon a base in 4 bits" in told[0]
+    assert "rounded to 4 bits" in (tmp_path / "out" / "merged" / "README.md").read_text()
+
+
 def test_rows_that_the_guard_held_out_are_those_that_an_export_is_proven_on(tmp_path: Path):
     rows = [{"question": f"What is {one} + {one % 7}?", "answer": str(one + one % 7)} for one in range(60)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -31,7 +31,7 @@ CI = {"pass_at_1": [0.145, 0.171], "pass_at_8": [0.648, 0.729], "greedy": [0.066
 
 def card_of(folder: Path, *changes: str, format: str = "merged") -> Card:
     recipe = load("demo", list(changes))
-    source = Source(run=RunDir(folder), recipe=recipe, has_adapter=recipe.lora is not None)
+    source = Source(run=RunDir(folder), recipe=recipe, has_adapter=recipe.lora is not None, is_of_4_bits=False)
     return Card(source=source, format=format, dtype="bfloat16", proof=PROOF, prompt="PROMPT ``` END")
 
 

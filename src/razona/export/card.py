@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 import razona
+from razona.core.functions import is_function_name
 from razona.core.rundir import RunDir
 from razona.data.source import TASKS, is_file_source
 from razona.export.source import Source
@@ -68,7 +69,7 @@ def write_card(card: Card) -> str:
         "## What was checked\n",
         _proof(card),
         "## What to look out for\n",
-        _limits(recipe),
+        _limits(card.source),
     ]
     return "\n".join(parts)
 
@@ -82,13 +83,17 @@ def front_matter(card: Card) -> dict[str, object]:
     if _is_hub_name(recipe.model.name):
         fields["base_model"] = recipe.model.name
         fields["base_model_relation"] = "adapter" if card.format == "adapter" else "finetune"
-    if recipe.data.source != TASKS and not is_file_source(recipe.data.source):
+    if recipe.data.source != TASKS and _is_hub_data(recipe.data.source):
         fields["datasets"] = [recipe.data.source]
     fields["library_name"] = {"adapter": "peft", "merged": "transformers", "gguf": "gguf"}[card.format]
     fields["pipeline_tag"] = "text-generation"
     methods = recipe.train.method.split("_then_")
     fields["tags"] = [*methods, "reasoning", "razona", "trl", *(["lora"] if card.source.has_adapter else [])]
     return fields
+
+
+def _is_hub_data(source: str) -> bool:
+    return not is_file_source(source) and not is_function_name(source)
 
 
 def _is_hub_name(name: str) -> bool:
@@ -241,13 +246,20 @@ def _proof(card: Card) -> str:
     )
 
 
-def _limits(recipe: Recipe) -> str:
+def _limits(source: Source) -> str:
+    recipe = source.recipe
     lines = [
         "It was trained to give answers that a program can check, on the data above, and nothing else. Other "
         "abilities of the base were not measured and may have suffered; nothing was done about safety.",
         "Its working may be wrong where its answer is right: nothing checks it.",
         _licences(recipe),
     ]
+    if source.is_of_4_bits:
+        lines.insert(
+            0,
+            "It was trained upon a base rounded to 4 bits, and is here upon the base as it is: what was measured in "
+            "the run is not exactly this model.",
+        )
     return "\n".join(f"- {line}" for line in lines) + "\n"
 
 

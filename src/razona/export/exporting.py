@@ -78,6 +78,11 @@ def export(folder: Path, wanted: Wanted, out: Path | None = None, tell: Tell = l
     formats = list(dict.fromkeys(wanted.formats))
     _check_formats(source, formats, root)
     with source.run.lock():
+        if source.is_of_4_bits:
+            tell(
+                "The adapter was trained upon a base in 4 bits. It is exported, and measured here, upon the base as "
+                "it is."
+            )
         tell(f"The run's own policy solves {wanted.num_problems} problems greedily, to compare with.")
         reference = measure_reference(source, wanted.num_problems)
         found: dict[str, object] = {}
@@ -161,6 +166,7 @@ def _write(name: str, place: Path, source: Source, reference: Reference, wanted_
         "base_model": source.recipe.model.name,
         "trained": "adapter" if source.has_adapter else "all weights",
         "dtype": dtype,
+        "was_trained_in_4_bits": source.is_of_4_bits,
         **proof,
         "packages": environment["packages"],
         "git_commit": environment["git_commit"],

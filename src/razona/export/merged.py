@@ -47,14 +47,16 @@ def merge(source: Source, dtype: str) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     from razona.models.load import resolve
+    from razona.models.refusals import wants_safetensors
 
     section = source.recipe.model
+    weights = resolve(section.name) if source.has_adapter else str(source.run.adapter)
     model = AutoModelForCausalLM.from_pretrained(
-        resolve(section.name) if source.has_adapter else str(source.run.adapter),
+        weights,
         revision=section.revision if source.has_adapter else None,
         dtype=torch.float32,
         trust_remote_code=section.trust_remote_code,
-        use_safetensors=True,
+        use_safetensors=wants_safetensors(weights, section),
     )
     if source.has_adapter:
         model = PeftModel.from_pretrained(model, str(source.run.adapter)).merge_and_unload()

@@ -1,12 +1,11 @@
 """The problems that an export is proven on: the run's own evaluation, else rows of its data."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from razona.core.nouns import Problem
 from razona.data import PromptWriter
-from razona.data.source import TASKS, read_problems
+from razona.data.source import TASKS
 from razona.evaluate.held_out import hold_out
 from razona.evaluate.plan import Plan
 from razona.recipe import Recipe
@@ -31,23 +30,16 @@ def choose_problems(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", count:
     Generated ones are of the final comparison; of a file or hub data set they are those that the guard measured on.
 
     Raises:
-        DataError: the data set is not there.
+        DataError: the data set is not there, or holds too few problems.
     """
+    from razona.train.selection import select
+
     writer = PromptWriter(section=recipe.prompt, tokenizer=tokenizer)
     if recipe.data.source == TASKS:
         problems, are_held_out = Plan(recipe=recipe).held_out(), True
     else:
-        short = _short_enough(recipe, writer, read_problems(recipe.data))
-        are_held_out = recipe.guard.every > 0
-        problems = hold_out(short, recipe.guard.num_problems if are_held_out else count)
+        selection = select(recipe, tokenizer)
+        are_held_out = len(selection.held_out) > 0
+        problems = selection.held_out or hold_out([one.problem for one in selection.to_train_on], count)
     chosen = tuple(problems[:count])
     return Asked(problems=chosen, prompts=tuple(writer.write(problem) for problem in chosen), are_held_out=are_held_out)
-
-
-def _short_enough(recipe: Recipe, writer: PromptWriter, problems: Sequence[Problem]) -> list[Problem]:
-    """Leave out the problems whose prompts the training left out as too long."""
-    from razona.data.prompt import longest_allowed
-
-    lengths = writer.count_tokens([writer.write(problem) for problem in problems])
-    limit = longest_allowed(lengths, recipe.data)
-    return [one for one, length in zip(problems, lengths, strict=True) if limit is None or length <= limit]

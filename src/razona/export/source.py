@@ -23,6 +23,8 @@ class Source:
     recipe: Recipe
     has_adapter: bool
     """False: the run trained every weight (`lora: null`), and `run.adapter` is the whole model."""
+    is_of_4_bits: bool
+    """The adapter was trained upon a base rounded to 4 bits; every export is upon the base as it is."""
 
 
 def open_source(folder: Path, overrides: Sequence[str] = ()) -> Source:
@@ -48,7 +50,14 @@ def open_source(folder: Path, overrides: Sequence[str] = ()) -> Source:
         )
     if has_adapter:
         check_adapter(run.adapter)
-    return Source(run=run, recipe=load(run.recipe, overrides), has_adapter=has_adapter)
+    recipe = load(run.recipe, overrides)
+    whole = recipe.model.model_copy(update={"load_in_4bit": False})
+    return Source(
+        run=run,
+        recipe=recipe.model_copy(update={"model": whole}),
+        has_adapter=has_adapter,
+        is_of_4_bits=recipe.model.load_in_4bit,
+    )
 
 
 def _no_run(folder: Path) -> str:
