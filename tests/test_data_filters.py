@@ -24,6 +24,8 @@ from razona.train.selection import select
 from razona.verify import Settings, Tags
 
 FILE = DataSection(source="made.jsonl")
+LONG = "x" * 3_000
+"""A target beyond the verifier's limit: no answer can be right."""
 HELD_OUT = (
     "Seven friends share a bag of sweets so that each of them gets three more than the next younger one. The youngest "
     "gets five. How many sweets are in the bag?"
@@ -43,16 +45,17 @@ def kept(found: list[Problem], section: DataSection = FILE, kind: str = "math", 
 
 
 def test_a_target_that_is_not_judged_right_is_left_out_with_its_reason() -> None:
-    ids, left_out = kept(problems(("a?", "7"), ("b?", "\\frac{1}{"), ("c?", "1/2")))
+    ids, left_out = kept(problems(("a?", "7"), ("b?", LONG), ("c?", "1/2")))
     assert ids == ["p0", "p2"]
     (named,) = left_out["unverifiable"]
-    assert named.startswith("p1: ") and len(named) > len("p1: ")
-    assert kept(problems(("b?", "\\frac{1}{")), FILE.model_copy(update={"unverifiable": "keep"}))[0] == ["p0"]
+    assert named == "p1: incorrect: the answer is longer than 2,000 characters"
+    assert kept(problems(("b?", LONG)), FILE.model_copy(update={"unverifiable": "keep"}))[0] == ["p0"]
 
 
 def test_targets_are_judged_with_the_recipes_own_marks() -> None:
-    settings = Settings(tags=Tags(solution_open="\\boxed{", solution_close="}"))
-    assert kept(problems(("a?", "7"), ("b?", "\\frac{1}{2}")), settings=settings)[0] == ["p0", "p1"]
+    boxes = Settings(tags=Tags(solution_open="\\boxed{", solution_close="}"))
+    rows = problems(("a?", "7"), ("Which tag comes first?", "<SOLUTION>"))  # an empty block, where that is the mark
+    assert kept(rows)[0] == ["p0"] and kept(rows, settings=boxes)[0] == ["p0", "p1"]
 
 
 def test_of_equal_questions_the_first_stays_and_where_targets_differ_none_does() -> None:
@@ -66,7 +69,7 @@ def test_of_equal_questions_the_first_stays_and_where_targets_differ_none_does()
 
 
 def test_a_repeat_of_an_unreadable_target_is_no_contradiction() -> None:
-    assert kept(problems(("a?", "\\frac{1}{"), ("a?", "7")))[0] == ["p1"]
+    assert kept(problems(("a?", LONG), ("a?", "7")))[0] == ["p1"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_an_evaluation_set_may_have_the_recipes_columns_or_the_usual_ones(tmp_pa
 
 def test_generated_problems_are_held_against_evaluation_sets_and_nothing_else(tmp_path: Path) -> None:
     tested = write(tmp_path / "tested.jsonl", {"question": HELD_OUT, "answer": "98"})
-    rows = problems((HELD_OUT, "98"), ("a?", "\\frac{1}{"), ("a?", "1"))
+    rows = problems((HELD_OUT, "98"), ("a?", LONG), ("a?", "1"))
     assert kept(rows, DataSection())[0] == ["p0", "p1", "p2"]
     ids, left_out = kept(rows, DataSection(not_in=[str(tested)]))
     assert ids == ["p1", "p2"] and list(left_out) == [f"overlap with {tested}"]
@@ -152,7 +155,7 @@ def messy(folder: Path, *changes: str) -> Recipe:
     good = [{"question": f"How many legs have {n} cats and {n + 1} birds?", "answer": 6 * n + 2} for n in range(1, 41)]
     tested = write(folder / "tested.jsonl", {"question": HELD_OUT, "answer": "98"})
     bad = [
-        {"question": "How many legs has no cat?", "answer": "\\frac{1}{"},
+        {"question": "How many legs has no cat?", "answer": LONG},
         {"question": "Name a prime.", "answer": "2"},
         {"question": "Name a prime.", "answer": "3"},
         {"question": "how many legs have 1 cats  and 2 birds?", "answer": "8"},
