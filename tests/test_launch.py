@@ -78,9 +78,16 @@ def test_processes_that_do_not_fit_the_step_are_refused_before_anything_starts(s
     assert started == [] and not (tmp_path / "run").exists()
 
 
-def test_fine_tuning_is_refused_with_sharding_before_anything_starts(started: list[tuple]):
-    said = refusal(*SIXTEEN, "--set", "train.method=sft", "--num-processes", "2", "--sharding", "fsdp2")
-    assert "train.method = sft fine-tunes, which knows no sharding (here: fsdp2)" in said and started == []
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("train.method=sft", "train.method = sft fine-tunes, which knows no sharding (here: fsdp)"),
+        ("model.load_in_4bit=true", "model.load_in_4bit: weights packed in 4 bits are not shared out (here: fsdp)"),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused_before_anything_starts(key: str, said: str, started: list[tuple]):
+    assert said in refusal(*SIXTEEN, "--set", key, "--num-processes", "2", "--sharding", "fsdp2")
+    assert started == []
 
 
 def test_a_second_launch_names_both_and_says_what_to_leave_out(started: list[tuple], monkeypatch: pytest.MonkeyPatch):

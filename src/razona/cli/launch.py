@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from razona.cli.processes import Launch, run_processes
 from razona.core.environment import describe_command
 from razona.core.errors import MachineError, RecipeError
+from razona.core.launch import sharding
 from razona.core.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -72,18 +73,19 @@ def launch(asked: Asked, recipe: "Recipe", folder: Path, arguments: Sequence[str
         RecipeError: the options contradict each other, or a step cannot be shared out by whole groups.
         MachineError: the machine has fewer GPUs than processes, or DeepSpeed is asked for and not there.
     """
-    from razona.recipe.checks import check_num_processes, check_sharded_method
+    from razona.recipe.checks import check_num_processes, check_sharding
 
     planned = plan(asked)
     train, rollout = recipe.train, recipe.rollout
     check_num_processes(planned.num_processes, rollout.group_size, train.microbatch_size, train.completions_per_step)
-    check_sharded_method(train.method, "" if asked.sharding is Sharding.NONE else asked.sharding)
+    environment = environment_of(planned)
+    check_sharding(train.method, recipe.model.load_in_4bit, sharding(environment))
     unwise = check_machine(planned)
     if unwise:
         print(f"razona: {unwise}", file=sys.stderr)
     again = describe_command(sys.argv) + ("" if "--resume" in sys.argv else " --resume")
     command = [sys.executable, "-m", "razona", *arguments]
-    return run_processes(planned, command, environment_of(planned), RunDir(folder), again)
+    return run_processes(planned, command, environment, RunDir(folder), again)
 
 
 def plan(asked: Asked) -> Launch:
@@ -134,11 +136,11 @@ def plan(asked: Asked) -> Launch:
     )
 
 
-def shipped_config(sharding: Sharding) -> Path | None:
+def shipped_config(asked: Sharding) -> Path | None:
     """Give the file of accelerate's settings that ships for a way of sharding; None for none."""
-    if sharding is Sharding.NONE:
+    if asked is Sharding.NONE:
         return None
-    return Path(str(files("razona.cli") / "sharding" / f"{sharding}.yaml"))
+    return Path(str(files("razona.cli") / "sharding" / f"{asked}.yaml"))
 
 
 def _check_config(path: Path, *, num_processes: int, num_machines: int) -> None:

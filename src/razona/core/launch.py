@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Mapping
 
 from razona.core.errors import MachineError
 
@@ -30,9 +31,9 @@ def is_main_process() -> bool:
     return process_index() == 0
 
 
-def sharding() -> str:
+def sharding(environment: Mapping[str, str] = os.environ) -> str:
     """Give what shares the model out to the processes: `fsdp`, `deepspeed`, or "" where each holds all of it."""
-    asked = [name for variable, name in SHARDING.items() if os.environ.get(variable, "").lower() in _YES]
+    asked = [name for variable, name in SHARDING.items() if environment.get(variable, "").lower() in _YES]
     return asked[0] if asked else ""
 
 

@@ -111,13 +111,24 @@ def check_num_processes(num_processes: int, group_size: int, microbatch_size: in
     )
 
 
-def check_sharded_method(method: str, sharding: str) -> None:
-    """Refuse to fine-tune a model that is shared out to the processes: what it learned could not be saved."""
-    if sharding and method != "grpo":
+def check_sharding(method: str, load_in_4bit: bool, sharding: str) -> None:
+    """Refuse to share a model out to the processes where that has never worked: fine-tuning, and packed weights.
+
+    Args:
+        sharding: what shares it out; "" where each process holds all of it.
+    """
+    if not sharding:
+        return
+    if method != "grpo":
         raise RecipeError(
             f"train.method = {method} fine-tunes, which knows no sharding (here: {sharding}). Set train.method: grpo, "
             "or start the processes with --sharding none; or fine-tune first, in a run of its own, and give what it "
             "leaves as model.name."
+        )
+    if load_in_4bit:
+        raise RecipeError(
+            f"model.load_in_4bit: weights packed in 4 bits are not shared out (here: {sharding}). Set "
+            "model.load_in_4bit: false, or start the processes with --sharding none."
         )
 
 

@@ -27,7 +27,7 @@ from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, lora_config
 from razona.models.quantised import widen_adapter
 from razona.recipe import Recipe, dump
-from razona.recipe.checks import check_num_processes, check_sharded_method
+from razona.recipe.checks import check_num_processes, check_sharding
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.best import restore_best, take_best
@@ -119,7 +119,7 @@ def train(
     rollout, section, run = recipe.rollout, recipe.train, RunDir(out)
     check_trackers(recipe.report.report_to)
     check_num_processes(num_processes(), rollout.group_size, section.microbatch_size, section.completions_per_step)
-    check_sharded_method(section.method, sharding())
+    check_sharding(section.method, recipe.model.load_in_4bit, sharding())
     join_processes()
     with tell_lost_processes(), ExitStack() as held:
 
