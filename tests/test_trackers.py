@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from razona.core.errors import MachineError
+from razona.core.files import read_jsonl
 from razona.core.rundir import RunDir
 from razona.recipe import Recipe, load
 from razona.train import train
@@ -91,6 +92,14 @@ def test_a_tracker_gets_every_figure_of_the_run_folder_under_its_name(
     assert opened["config"]["train"]["steps"] == 2
     assert fake.finished == [0 if name == "wandb" else None]
     assert "a package that talks" not in capsys.readouterr().out
+
+
+def test_updates_of_a_supervised_fine_tuning_are_figures_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fake = install(monkeypatch, "trackio", Fake())
+    changes = ["train.method=sft", "sft.source=given", "sft.max_steps=2", "sft.batch_size=4", "guard.every=0"]
+    train(load("demo", [*TINY, *changes, "report.report_to=[trackio]"]), tmp_path / "run")
+    stored = {row["step"]: row["loss"] for row in read_jsonl(RunDir(tmp_path / "run").sft_metrics)}
+    assert {step: figures["sft/loss"] for step, figures in fake.logged} == stored and len(stored) == 2
 
 
 def test_a_resumed_run_goes_on_under_the_name_that_the_tracker_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
