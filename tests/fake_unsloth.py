@@ -31,6 +31,7 @@ class FastLanguageModel:
         note("from_pretrained", **values)
         source = values["model_name"]
         model = AutoModelForCausalLM.from_pretrained(source, dtype=values["dtype"])
+        model.max_seq_length = values["max_seq_length"]
         return _with_modes(model), AutoTokenizer.from_pretrained(source)
 
     @staticmethod

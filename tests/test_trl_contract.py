@@ -5,6 +5,7 @@ import inspect
 from accelerate.state import AcceleratorState
 from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
+from trl.generation.vllm_generation import VLLMGeneration
 
 SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
@@ -25,6 +26,25 @@ SIGNATURES = {
 def test_the_methods_we_override_have_the_signatures_we_know():
     for name, parameters in SIGNATURES.items():
         assert list(inspect.signature(getattr(GRPOTrainer, name)).parameters) == parameters, name
+
+
+def test_log_probs_are_asked_for_by_the_parameters_that_we_read():
+    parameters = list(inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters)
+    ours = ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy"]
+    assert parameters[: len(ours)] == ours
+
+
+def test_vllm_is_asked_as_the_stand_in_of_our_tests_answers():
+    assert list(inspect.signature(VLLMGeneration.generate).parameters) == [
+        "self",
+        "prompts",
+        "images",
+        "num_generations",
+        "profiler",
+    ]
+    source = inspect.getsource(GRPOTrainer._generate_single_turn)
+    assert "_, completion_ids, logprobs, _ = self.vllm_generation.generate(" in source
+    assert "self.vllm_generation.sync_weights()" in source
 
 
 def test_the_fields_we_set_are_there():

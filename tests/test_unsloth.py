@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_unsloth
 import pytest
@@ -147,6 +148,18 @@ def test_our_engines_keep_off_unsloths_layers(random_model: Path, tmp_path: Path
     assert "Unsloth" in unsupported_reason(rewritten)
 
 
+def test_a_plain_model_whose_class_unsloth_has_changed_is_known(random_model: Path, monkeypatch):
+    policy = load_policy(ModelSection(name=str(random_model)))
+    attention = type(policy.model.model.layers[0].self_attn)
+    assert not backend.is_rewritten(policy.model)
+
+    def fast_forward(self, *args, **kwargs): ...
+
+    fast_forward.__module__ = "unsloth.models.qwen3"
+    monkeypatch.setattr(attention, "forward", fast_forward)
+    assert backend.is_rewritten(policy.model) and choose_engine(policy.model, "native")[0] == "generate"
+
+
 # --- Sampling with generate ----------------------------------------------------------------------------------------
 
 
@@ -190,6 +203,20 @@ def test_generate_leaves_nothing_behind_the_end_and_the_random_state_alone():
     ended = [row for row in rows if end in row]
     assert ended and all(row.index(end) == len(row) - 1 for row in ended)
     assert all(len(row) == 96 for row in rows if end not in row)
+
+
+def test_a_text_that_unsloth_would_cut_off_is_refused(random_model: Path):
+    policy = load_policy(ModelSection(name=str(random_model)))
+    policy.model.max_seq_length = 30
+    assert sampled_by("generate", policy, [[5] * 6], max_tokens=24)
+    with pytest.raises(ModelError, match="a prompt of 7 tokens with completions of 24 is longer than the 30"):
+        sampled_by("generate", policy, [[5] * 7], max_tokens=24)
+
+
+@pytest.mark.parametrize(("read", "length"), [(90, 90 + 16), (200, 128), (1, 40 + 16)])
+def test_the_length_leaves_room_for_every_prompt_of_the_source_within_the_positions(read: int, length: int):
+    config = SimpleNamespace(max_position_embeddings=128)
+    assert backend._length(config, "m", backend.Lengths(longest_prompt=40, longest_read=read), 16) == length
 
 
 # --- Where it cannot be --------------------------------------------------------------------------------------------

@@ -58,6 +58,16 @@ class Backend:
     """Why `auto` did not take Unsloth; "" where there is nothing to say."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Prompts that the policy will read, in tokens."""
+
+    longest_prompt: int
+    """Of those that the run samples from."""
+    longest_read: int
+    """Of all that its source holds: what looks at the policy before the run may take others."""
+
+
 def is_installed() -> bool:
     """Say whether the package is there, without importing it."""
     return "unsloth" in sys.modules or importlib.util.find_spec("unsloth") is not None
@@ -155,13 +165,13 @@ def say_backend(backend: Backend) -> None:
         print(f"razona: {backend.note}", file=sys.stderr)
 
 
-def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", longest_prompt: int) -> "Policy":
+def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", lengths: Lengths) -> "Policy":
     """Load the policy with its adapter through Unsloth.
 
     Args:
         tokenizer: ours, with the recipe's chat template and padding; Unsloth's copy is left aside.
-        longest_prompt: tokens of the longest prompt that will be sampled from. With the completion it is the length
-            that Unsloth is told: it cuts off, without an error, what goes beyond.
+        lengths: with the completion they give the length that Unsloth is told: it cuts off, without an error, what goes
+            beyond.
 
     Raises:
         ModelError: the model cannot be loaded, or has fewer positions than prompt and completion together.
@@ -169,26 +179,28 @@ def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", long
     from transformers import AutoConfig
 
     from razona.models.load import Policy, resolve
-    from razona.models.refusals import cannot_load
+    from razona.models.quantised import quantisation
+    from razona.models.refusals import cannot_load, wants_safetensors
 
     section, lora = recipe.model, recipe.lora
     assert lora is not None  # unsloth_conflict
-    length = longest_prompt + recipe.rollout.max_completion_tokens
     unsloth: Any = importlib.import_module("unsloth")
     source = resolve(section.name)
+    wants_safetensors(source, section)  # for its refusals, like the next; Unsloth chooses its settings itself
+    quantisation(section)
     try:
         config = AutoConfig.from_pretrained(
             source, revision=section.revision, trust_remote_code=section.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
         raise cannot_load("configuration", section, error) from error
-    _check_positions(config.get_text_config(), section.name, longest_prompt, length)
+    length = _length(config.get_text_config(), section.name, lengths, recipe.rollout.max_completion_tokens)
     try:
         model, _ = unsloth.FastLanguageModel.from_pretrained(
             model_name=source,
             max_seq_length=length,
             dtype=_dtype(section.dtype),
-            load_in_4bit=getattr(section, "load_in_4bit", False),
+            load_in_4bit=section.load_in_4bit,
             revision=section.revision,
             trust_remote_code=section.trust_remote_code,
             use_exact_model_name=True,  # else another repository with weights of Unsloth's own may stand in
@@ -214,8 +226,17 @@ def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", long
 
 
 def is_rewritten(model: object) -> bool:
-    """Say whether a model came from Unsloth: its layers then are not those that our own loops know."""
-    return callable(getattr(model, "for_inference", None)) and callable(getattr(model, "for_training", None))
+    """Say whether a model's layers are Unsloth's, and so not those that our own loops know.
+
+    Its own models are; so is every other model of a family that Unsloth has loaded before in this process: it puts its
+    forwards into transformers' classes.
+    """
+    if callable(getattr(model, "for_inference", None)):
+        return True
+    parts = model.modules() if hasattr(model, "modules") else ()  # pyright: ignore[reportAttributeAccessIssue]
+    return any(
+        getattr(found, "__module__", "").startswith("unsloth") for part in parts for found in (type(part), part.forward)
+    )
 
 
 def _dtype(name: str) -> object:
@@ -225,12 +246,14 @@ def _dtype(name: str) -> object:
     return None if name == "auto" else getattr(torch, name)
 
 
-def _check_positions(config: Any, name: str, longest_prompt: int, length: int) -> None:
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None or length <= positions:
-        return
-    raise ModelError(
-        f"model.name = {name} knows {positions} positions, and the longest prompt ({longest_prompt} tokens) with "
-        f"rollout.max_completion_tokens = {length - longest_prompt} takes {length}; Unsloth would stretch them, which "
-        "makes another model of it. Lower rollout.max_completion_tokens or data.max_prompt_tokens."
-    )
+def _length(config: Any, name: str, lengths: Lengths, completion: int) -> int:
+    """Give the tokens of the longest text that Unsloth must take."""
+    positions = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    needed = lengths.longest_prompt + completion
+    if needed > positions:
+        raise ModelError(
+            f"model.name = {name} knows {positions} positions, and the longest prompt ({lengths.longest_prompt} tokens) "
+            f"with rollout.max_completion_tokens = {completion} takes {needed}; Unsloth would stretch them, which makes "
+            "another model of it. Lower rollout.max_completion_tokens or data.max_prompt_tokens."
+        )
+    return max(needed, min(lengths.longest_read + completion, positions))

@@ -76,7 +76,7 @@ def check_vllm(model: ModelSection, rollout: RolloutSection, train: TrainSection
             f"rollout.engine: vllm loads {model.name} without model.revision = {model.revision}: TRL gives it the name "
             "alone. Download that revision and give its folder as model.name."
         )
-    if getattr(model, "load_in_4bit", False):
+    if model.load_in_4bit:
         raise RecipeError(
             "rollout.engine: vllm with model.load_in_4bit: the adapter would be rounded to 4 bits at each step before "
             "vLLM samples, so that another policy samples than is trained. Set rollout.engine: native, or "

@@ -10,14 +10,14 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from razona.models.unsloth import is_rewritten
+from razona.core.errors import ModelError
 from razona.rollout.sampling import Sampling
 
 
 @contextmanager
 def _inference_mode(model: Any) -> Iterator[None]:
     """Switch a model of Unsloth's to its layers for inference, and back to how it was trained."""
-    if not is_rewritten(model):
+    if not callable(getattr(model, "for_inference", None)):
         yield
         return
     was_training = model.training
@@ -47,8 +47,17 @@ def decode_with_generate(
         prompts: token ids, one row a completion to sample.
         ends: ids that end a completion.
         seed: of torch's global generators, which are put back afterwards.
+
+    Raises:
+        ModelError: a text could be longer than a model of Unsloth's was loaded for.
     """
-    longest = max(map(len, prompts))
+    longest, limit = max(map(len, prompts)), getattr(model, "max_seq_length", None)
+    if limit is not None and longest + sampling.max_tokens > limit:
+        raise ModelError(
+            f"a prompt of {longest} tokens with completions of {sampling.max_tokens} is longer than the {limit} that "
+            "Unsloth was told when the model was loaded, and it would cut the text off. Lower "
+            "rollout.max_completion_tokens or data.max_prompt_tokens, or set model.backend: peft."
+        )
     ids_BP = torch.tensor([[padding] * (longest - len(ids)) + list(ids) for ids in prompts], device=model.device)
     mask_BP = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts], device=model.device)
     is_greedy = sampling.temperature == 0

@@ -13,6 +13,7 @@ from razona.core.launch import is_main_process
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
+from razona.data import PromptWriter
 from razona.recipe import Recipe
 from razona.train.selection import Asked, num_problems, select
 
@@ -30,7 +31,9 @@ class RunData:
     sha256: str
     """Of the problems to train on; must be the same in every process of a run."""
     longest_prompt: int
-    """Tokens; no prompt of both is longer."""
+    """Tokens of the longest prompt among both."""
+    longest_read: int
+    """Tokens of the longest prompt, those among them that were left out for their length."""
 
 
 class HasTokenizer(Protocol):
@@ -67,12 +70,17 @@ def prepare_data(recipe: Recipe, policy: HasTokenizer, run: RunDir) -> RunData:
         write_json(run.manifest, manifest)
         if told := selection.told():
             print(f"razona: data: {told} {run.manifest} names them all.", file=sys.stderr)
+    lengths, limit = selection.lengths, selection.longest_allowed
+    writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
+    held_out = [writer.write(problem) for problem in selection.held_out]
+    measured = writer.count_tokens(held_out) if held_out else []
     return RunData(
         dataset=datasets.Dataset.from_list(order[:most]),
         problems=tuple(one.problem for one in selection.to_train_on),
         held_out=tuple(selection.held_out),
         sha256=str(manifest["sha256_kept"]),
-        longest_prompt=selection.longest_prompt(policy.tokenizer, recipe.prompt),
+        longest_prompt=max([*(length for length in lengths if limit is None or length <= limit), *measured]),
+        longest_read=max([*lengths, *measured]),
     )
 
 

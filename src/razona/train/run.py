@@ -159,10 +159,13 @@ def _train_in(
 ) -> TrainResult:
     with stop_together():
         transformers.set_seed(recipe.train.seed)
-        policy, data = load_run(recipe, run)
+
+    def look_at(policy: Policy) -> None:
+        if check is not None:
+            in_main_process(lambda: check.with_policy(policy))
+
+    policy, data = load_run(recipe, run, look_at)
     refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
-    if check is not None:
-        in_main_process(lambda: check.with_policy(policy))
     fine_tuned = None
     if recipe.train.method != "grpo":
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run, trackers.take_update)
@@ -173,8 +176,8 @@ def _train_in(
     with stop_together():
         monitor = Monitor(run, tell, trackers.take_measurement)
         max_length = data.longest_prompt + recipe.rollout.max_completion_tokens
-        watching = _all(monitor.take, trackers.take, watch)
-        trainer = _make_trainer(recipe, policy, data.dataset, run, watching, max_length=max_length)
+        steps_watch = _all(monitor.take, trackers.take, watch)
+        trainer = _make_trainer(recipe, policy, data.dataset, run, steps_watch, max_length=max_length)
         trained = cast(PreTrainedModel, trainer.model)
         guard = Guard(trainer, recipe, data.held_out, monitor) if recipe.guard.every else None
         check_disk(run.root, (3 + (guard is not None)) * checkpoint_bytes(trained))
@@ -356,8 +359,8 @@ def _trainer(
         widen_adapter(cast(PreTrainedModel, trainer.model))
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
     untried = "DeepSpeed has never been run with this program so far; compare the first steps with --sharding fsdp2"
-    untried = untried if sharding() == "deepspeed" else ""
-    for note in (trainer.engine_note, unpacked, trainer.patch_note, untried):
+    notes = (trainer.engine_note, unpacked, trainer.patch_note, untried if sharding() == "deepspeed" else "")
+    for note in notes:
         if note and is_main_process():
             print(f"razona: {note}", file=sys.stderr)
     trainer.add_callback(StepRecorder(trainer, watch))

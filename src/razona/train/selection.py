@@ -15,7 +15,7 @@ from razona.data.likeness import digest
 from razona.data.prompt import longest_allowed
 from razona.data.source import TASKS, read_problems
 from razona.evaluate.held_out import generated_slice, hold_out
-from razona.recipe import PromptSection, Recipe
+from razona.recipe import Recipe
 from razona.rewards.judge import settings_of
 
 
@@ -42,13 +42,6 @@ class Selection:
     held_out: Sequence[Problem]
     twins: int
     """Problems left out because a held-out one asks the same."""
-
-    def longest_prompt(self, tokenizer: PreTrainedTokenizerBase, form: PromptSection) -> int:
-        """Give the tokens of the longest prompt that is trained on or measured."""
-        limit, writer = self.longest_allowed, PromptWriter(section=form, tokenizer=tokenizer)
-        measured = [writer.write(problem) for problem in self.held_out]
-        sampled = [length for length in self.lengths if limit is None or length <= limit]
-        return max([*sampled, *(writer.count_tokens(measured) if measured else [])])
 
     def manifest(self) -> dict[str, object]:
         """Give counts in the order in which problems were left out, and hashes of the first and the last set."""
