@@ -273,6 +273,7 @@ def test_prepare_refuses_another_kind_of_file(tmp_path: Path) -> None:
     assert isinstance(done.exception, DataError) and "expected a file that ends in .jsonl" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_the_pipeline_takes_all_of_dapo(shared_problems: Path) -> None:
     changes = [f"data.source={shared_problems / 'dapo_math_17k.jsonl'}", f"data.folder={shared_problems}"]
     changes += ["data.not_in=[math500,aime24]", "data.max_prompt_tokens=null"]

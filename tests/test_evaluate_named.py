@@ -170,14 +170,14 @@ def test_the_demos_recipe_and_a_runs_own_are_found(tmp_path: Path):
 
 
 def test_other_weights_or_another_prompt_are_another_evaluation(tmp_path: Path):
-    from razona.evaluate.named import _form, _source
+    from razona.evaluate.named import _form, source_of
 
     (tmp_path / "model.safetensors").write_bytes(b"one")
     recipe = load("demo")
-    before = _source(str(tmp_path), recipe.model)
+    before = source_of(str(tmp_path), recipe.model)
     (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert _source(str(tmp_path), recipe.model)["weights"] != before["weights"]
-    assert _source("embedded", recipe.model)["weights"]
+    assert source_of(str(tmp_path), recipe.model)["weights"] != before["weights"]
+    assert source_of("embedded", recipe.model)["weights"]
     other = load("demo", ["prompt.system=null", "rewards.verify.percent=lenient"])
     assert _form(other)["prompt"] != _form(recipe)["prompt"] and _form(other)["verify"] != _form(recipe)["verify"]
 

@@ -252,8 +252,8 @@ def _length(config: Any, name: str, lengths: Lengths, completion: int) -> int:
     needed = lengths.longest_prompt + completion
     if needed > positions:
         raise ModelError(
-            f"model.name = {name} knows {positions} positions, and the longest prompt ({lengths.longest_prompt} tokens) "
-            f"with rollout.max_completion_tokens = {completion} takes {needed}; Unsloth would stretch them, which makes "
-            "another model of it. Lower rollout.max_completion_tokens or data.max_prompt_tokens."
+            f"model.name = {name} knows {positions} positions, and the longest prompt ({lengths.longest_prompt} "
+            f"tokens) with rollout.max_completion_tokens = {completion} takes {needed}; Unsloth would stretch them, "
+            "which makes another model of it. Lower rollout.max_completion_tokens or data.max_prompt_tokens."
         )
     return max(needed, min(lengths.longest_read + completion, positions))

@@ -161,8 +161,9 @@ def _train_in(
         transformers.set_seed(recipe.train.seed)
 
     def look_at(policy: Policy) -> None:
-        if check is not None:
-            in_main_process(lambda: check.with_policy(policy))
+        looks = None if check is None else check.with_policy
+        if looks is not None:
+            in_main_process(lambda: looks(policy))
 
     policy, data = load_run(recipe, run, look_at)
     refuse_difference(f"the problems of data.source = {recipe.data.source}", data.sha256)
