@@ -30,11 +30,7 @@ def choose_problems(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", count:
     Generated ones are of the final comparison; of a file or hub data set they are those that the guard measured on.
 
     Raises:
-<<<<<<< ours
         DataError: the data set is not there, or holds too few problems.
-=======
-        DataError: the data set is not there, or holds too few problems for the run.
->>>>>>> theirs
     """
     from razona.train.selection import select
 
@@ -42,16 +38,8 @@ def choose_problems(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", count:
     if recipe.data.source == TASKS:
         problems, are_held_out = Plan(recipe=recipe).held_out(), True
     else:
-<<<<<<< ours
         selection = select(recipe, tokenizer)
         are_held_out = len(selection.held_out) > 0
         problems = selection.held_out or hold_out([one.problem for one in selection.to_train_on], count)
-=======
-        from razona.train.selection import select
-
-        selection, are_held_out = select(recipe, tokenizer), recipe.guard.every > 0
-        trained_on = [one.problem for one in selection.to_train_on]
-        problems = selection.held_out if are_held_out else hold_out(trained_on, count)
->>>>>>> theirs
     chosen = tuple(problems[:count])
     return Asked(problems=chosen, prompts=tuple(writer.write(problem) for problem in chosen), are_held_out=are_held_out)
