@@ -236,16 +236,25 @@ def test_an_evaluation_set_inside_the_training_set_is_found(rows: Callable[..., 
     held_out = tmp_path / "held_out.jsonl"
     lines = Path(source).read_text().splitlines()
     held_out.write_text(lines[41])
-    told = errors(examine(None, f"data.source={source}", f"check.against=[{held_out}]"))["evaluation-in-training"]
-    assert "held_out.jsonl" in told and "row-000042" in told
     options = CheckOptions(against=[str(held_out)])
-    assert "evaluation-in-training" in errors(examine(None, f"data.source={source}", options=options))
+    told = errors(examine(None, f"data.source={source}", options=options))["evaluation-in-training"]
+    assert "1 of 100" in told and "held_out.jsonl" in told and "row-000042" in told
+
+
+def test_what_the_recipe_itself_leaves_out_as_overlapping_only_warns(rows: Callable[..., str], tmp_path: Path):
+    source = rows()
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_text(Path(source).read_text().splitlines()[41])
+    result = examine(None, f"data.source={source}", f"data.not_in=[{held_out}]")
+    assert errors(result) == {}
+    assert "row-000042" in next(one.saw for one in result.findings if one.rule == "evaluation-in-training")
 
 
 def test_an_evaluation_set_of_other_questions_is_no_fault(rows: Callable[..., str], tmp_path: Path):
     held_out = tmp_path / "held_out.jsonl"
     held_out.write_text(json.dumps({"problem": "Find the area of a circle of radius 3 in terms of pi.", "answer": "9"}))
-    assert errors(examine(None, f"data.source={rows()}", f"check.against=[{held_out}]")) == {}
+    options = CheckOptions(against=[str(held_out)])
+    assert errors(examine(None, f"data.source={rows()}", options=options)) == {}
 
 
 # fault 11

@@ -51,7 +51,7 @@ class CheckOptions:
     allow: Sequence[str] = ()
     """Rules whose errors do not stop, beside the recipe's `check.allow`."""
     against: Sequence[str] = ()
-    """Evaluation sets that must not be among the problems, beside the recipe's `check.against`."""
+    """Evaluation sets that must not be among the problems, beside the recipe's `data.not_in`."""
     effort: Effort = field(default_factory=Effort)
     is_quick: bool = False
     """The first seconds of training: some rules look at a part, or leave the rest to `razona check`."""
@@ -198,8 +198,10 @@ class Check:
             self._findings.append(error("wrong-column", str(refused).rstrip("."), "name the column that holds it"))
             self._not_looked_at.append("every rule that needs problems: they could not be read")
             return
-        against = _read_all((*recipe.check.against, *options.against), recipe)
-        self._add(check_data(recipe, self._problems, against, QUICK_TARGETS if options.is_quick else None))
+        against = _read_all(options.against, recipe)
+        most = QUICK_TARGETS if options.is_quick else None
+        self._problems, found = check_data(recipe, self._problems, against, most)
+        self._add(found)
 
     def _check_rewards(self) -> None:
         recipe = self.recipe

@@ -6,6 +6,11 @@ from razona.core.errors import DataError
 from razona.core.nouns import Outcome, Problem
 from razona.verify import Settings, check
 
+NOBODYS_ANSWER = "-7919.25"
+"""A number that is no problem's answer."""
+NO_ANSWERS = ("n/a", "nan", "null", "tbd", "todo", "unknown")
+"""What tables hold where an answer is missing."""
+
 
 def unread_reason(problem: Problem, kind: str, settings: Settings) -> str:
     """Give why no completion of a problem can be judged right; "" where one can.
@@ -17,13 +22,29 @@ def unread_reason(problem: Problem, kind: str, settings: Settings) -> str:
         settings: for math; what the verifier is lenient about, and the marks of an answer.
     """
     if kind == "math":
-        outcome, reason = _verdict(problem.target, problem.target, settings)
-        return "" if outcome is Outcome.CORRECT else f"{outcome}: {reason or 'its own target is not judged right'}"
+        return _unread_target(problem.target, settings)
     row = {"question": problem.question, "target": problem.target, **problem.extra}
     try:
         _read(row, kind)
     except DataError as error:
         return str(error)
+    return ""
+
+
+def _unread_target(target: str, settings: Settings) -> str:
+    r"""Give why a target cannot be compared with answers.
+
+    Given as the answer word for word, every text is right without being read, `\sqrt{` as well. So another answer is
+    tried, too: it must be wrong, and where the target cannot be read there is no verdict on it.
+    """
+    outcome, reason = _verdict(target, target, settings)
+    if outcome is not Outcome.CORRECT:
+        return f"{outcome}: {reason or 'its own target is not judged right'}"
+    outcome, reason = _verdict(NOBODYS_ANSWER, target, settings)
+    if outcome is not Outcome.INCORRECT:
+        return f"{outcome}: {reason or f'{NOBODYS_ANSWER} is judged right'}"
+    if not any(map(str.isalnum, target)) or target.casefold() in NO_ANSWERS:
+        return f"{target!r} is no answer"
     return ""
 
 

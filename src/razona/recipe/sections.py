@@ -57,13 +57,10 @@ class ReportSection(Section):
 
 
 class CheckSection(Section):
-    """What the check before training may overlook, and what it compares the problems with."""
+    """What the check before training may overlook."""
 
     allow: list[Text] = []
-    """Rules whose errors do not stop this recipe; `razona check --help` and docs/check.md name them. Empty: none."""
-    against: list[Text] = []
-    """Evaluation sets that must not be among the training problems: files, benchmarks (`math500`, ...) or hub data
-    sets. Empty: none is looked at."""
+    """Rules whose errors do not stop this recipe; docs/check.md names them. Empty: none."""
 
 
 class Recipe(Section):

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from razona.advise.checks.finding import Finding, error, named, warning
-from razona.core.errors import RewardError
-from razona.core.nouns import Outcome, Problem, Verdict
+from razona.core.nouns import Problem
 from razona.data import tags_of
-from razona.data.inspect import SETTINGS, find_overlap, find_repeats
+from razona.data.filters import LeftOut, keep_usable
+from razona.data.likeness import overlapping, same_question
 from razona.data.source import TASKS
-from razona.data.targets import is_same_target
+from razona.data.targets import is_same_target, unread_reason
 from razona.recipe import Recipe
-from razona.rewards.judge import Problems, judge_batch
+from razona.rewards.judge import settings_of
+from razona.verify import Settings
 
 MAX_UNREAD = 0.02
 """Share of targets that may be unreadable before training stops. Ours, without a source."""
@@ -27,30 +28,37 @@ FEW_QUESTIONS = 0.1
 REPEATED = 0.01
 """Share of repeats that is worth a warning. Ours."""
 SHOWN_CHARACTERS = 60
-NOBODYS_ANSWER = "-7919.25"
-"""A number that is no problem's answer."""
-NO_ANSWERS = ("n/a", "nan", "null", "tbd", "todo", "unknown")
-"""What tables hold where an answer is missing."""
+OVERLAP = "overlap with "
+"""What `razona.data.filters` calls the problems that are in an evaluation set."""
 _DIGITS = re.compile(r"\d+")
 
 
 def check_data(
     recipe: Recipe, problems: Sequence[Problem], against: Mapping[str, Sequence[Problem]], most: int | None = None
-) -> Iterator[Finding]:
-    """Look through the training problems.
+) -> tuple[list[Problem], list[Finding]]:
+    """Look through the problems of the source, and give those that training may use.
 
     Args:
-        against: name -> evaluation problems that must not be among them.
+        problems: all that were read.
+        against: name -> evaluation problems that must not be among them, beside those of `data.not_in`.
         most: targets that are read, the first of the problems; None: all.
+
+    Raises:
+        DataError: an evaluation set of `data.not_in` cannot be read.
     """
-    if recipe.data.source != TASKS:
-        yield from check_size(recipe, problems, "")
-        wrong = wrong_column(recipe, problems)
-        yield from wrong
-        if not wrong:
-            yield from check_targets(recipe, problems[:most])
-        yield from check_repeats(problems)
-    yield from check_overlaps(problems, against)
+    is_generated = recipe.data.source == TASKS
+    found = [] if is_generated else [*wrong_column(recipe, problems)]
+    if found:
+        return list(problems), found
+    usable = keep_usable(problems, recipe.data, recipe.rewards.kind, _settings(recipe))
+    if not is_generated:
+        found += check_targets(recipe, problems[:most])
+        if recipe.data.duplicates == "keep":
+            found += check_repeats(recipe, problems)
+        found += check_size(recipe, usable.problems, f" of {len(problems)} that were read")
+    found += told_overlaps(usable.left_out)
+    found += check_overlaps(usable.problems, against)
+    return usable.problems, found
 
 
 def check_size(recipe: Recipe, problems: Sequence[Problem], because: str) -> Iterator[Finding]:
@@ -105,6 +113,11 @@ def wrong_column(recipe: Recipe, problems: Sequence[Problem]) -> list[Finding]:
 
 def _no_answers(recipe: Recipe, problems: Sequence[Problem]) -> str:
     """Give why the targets are no answers; "" where nothing speaks against them."""
+    sample = problems[: 10 * ENOUGH]
+    unread = _unread(recipe, sample)
+    if len(unread) > MOST * len(sample):
+        what = "targets" if recipe.rewards.kind == "math" else f"problems of kind {recipe.rewards.kind}"
+        return f"{len(unread)} of {len(sample)} {what} cannot be read ({next(iter(unread.values()))})"
     if recipe.rewards.kind != "math":
         return ""
     targets = [problem.target for problem in problems]
@@ -117,10 +130,6 @@ def _no_answers(recipe: Recipe, problems: Sequence[Problem]) -> str:
     length = median(len(target) for target in targets)
     if length > PROSE_CHARACTERS and sum("\\boxed" in target for target in targets) < MOST * len(targets):
         return f"half of the targets are texts of {length:.0f} characters and more, without a box around an answer"
-    sample = problems[: 10 * ENOUGH]
-    unread = sum(bool(_unread_reasons(recipe, [problem])) for problem in sample)
-    if unread > MOST * len(sample):
-        return f"{unread} of {len(sample)} targets cannot be read"
     return ""
 
 
@@ -136,96 +145,76 @@ def _are_running_numbers(targets: Sequence[str]) -> bool:
 
 
 def check_targets(recipe: Recipe, problems: Sequence[Problem]) -> Iterator[Finding]:
-    """Find targets that no answer can be compared with."""
-    try:
-        unread = _unread_reasons(recipe, problems)
-    except RewardError as refused:  # of kinds code and logic, whose columns are not there
-        yield error("wrong-column", str(refused), f"rename the column in the file. {_other_columns(problems[0])}")
-        return
+    """Find targets that no answer can be compared with, and tests and puzzles that cannot be read."""
+    unread = _unread(recipe, problems)
     if not unread:
         return
     share = len(unread) / len(problems)
     rows = [f"{name} ({reason})" for name, reason in unread.items()]
-    saw = f"{len(unread)} of {len(problems)} targets ({share:.1%}) cannot be read: {named(rows)}"
     report = error if share > MAX_UNREAD else warning
     yield report(
         "unreadable-targets",
-        saw,
+        f"{len(unread)} of {len(problems)} targets ({share:.1%}) cannot be read: {named(rows)}",
         "mend or remove these rows (`razona data inspect FILE` lists them), or set rewards.verify to what the targets "
         "need",
     )
 
 
-def _unread_reasons(recipe: Recipe, problems: Sequence[Problem]) -> dict[str, str]:
-    """Give problem id -> why its target, or its tests or puzzle, cannot be used.
-
-    A target that is given as the answer word for word is right without being read. So another answer is tried as well:
-    it must be wrong, and where the target cannot be read there is no verdict on it.
-    """
-    if recipe.rewards.kind != "math":
-        judged = _judge(recipe, problems, [""] * len(problems))
-        return {
-            problem.id: one.reason
-            for problem, one in zip(problems, judged, strict=True)
-            if one.outcome is Outcome.UNVERIFIED
-        }
-    own = _judge(recipe, problems, [problem.target for problem in problems])
-    other = _judge(recipe, problems, [NOBODYS_ANSWER] * len(problems))
-    reasons = {}
-    for problem, right, wrong in zip(problems, own, other, strict=True):
-        if right.outcome is not Outcome.CORRECT:
-            reasons[problem.id] = right.reason or "it is not judged right as its own answer"
-        elif wrong.outcome is not Outcome.INCORRECT:
-            reasons[problem.id] = wrong.reason or f"{NOBODYS_ANSWER} is judged {wrong.outcome}"
-        elif not any(map(str.isalnum, problem.target)) or problem.target.casefold() in NO_ANSWERS:
-            reasons[problem.id] = f"{_shown(problem.target)} is no answer"
-    return reasons
+def _unread(recipe: Recipe, problems: Sequence[Problem]) -> dict[str, str]:
+    """Give problem id -> why its target, or its tests or puzzle, cannot be used."""
+    settings, kind = _settings(recipe), recipe.rewards.kind
+    return {problem.id: reason for problem in problems if (reason := unread_reason(problem, kind, settings))}
 
 
-def _judge(recipe: Recipe, problems: Sequence[Problem], answers: Sequence[str]) -> list[Verdict]:
-    tags, section = tags_of(recipe.prompt), recipe.rewards
-    truth = Problems(
-        targets=[problem.target for problem in problems],
-        rows=[{"question": one.question, "target": one.target, **one.extra} for one in problems],
-    )
-    texts = [f"{tags.solution_open}{answer}{tags.solution_close}" if answer else "" for answer in answers]
-    return [one.verdict for one in judge_batch(section.kind, texts, truth, section.verify, tags)]
+def _settings(recipe: Recipe) -> Settings:
+    return settings_of(recipe.rewards.verify, tags_of(recipe.prompt))
 
 
-def check_repeats(problems: Sequence[Problem]) -> Iterator[Finding]:
-    """Find repeated questions, and those with two targets."""
-    repeats = list(find_repeats(problems))
-    if len(repeats) > REPEATED * len(problems):
+def check_repeats(recipe: Recipe, problems: Sequence[Problem]) -> Iterator[Finding]:
+    """Find repeated questions, and those with two targets, where `data.duplicates` keeps them."""
+    first: dict[str, Problem] = {}
+    pairs = [(before, one) for one in problems if (before := first.setdefault(same_question(one), one)) is not one]
+    if len(pairs) > REPEATED * len(problems):
         yield warning(
             "duplicates",
-            f"{len(repeats)} of {len(problems)} questions ({len(repeats) / len(problems):.1%}) repeat an earlier one: "
-            f"{named([f'{two.id} = {one.id}' for one, two in repeats])}",
-            "remove the repeats (`razona data inspect FILE` names them)",
+            f"{len(pairs)} of {len(problems)} questions ({len(pairs) / len(problems):.1%}) repeat an earlier one: "
+            f"{named([f'{two.id} = {one.id}' for one, two in pairs])}",
+            "--set data.duplicates=drop",
         )
+    settings = _settings(recipe)
     against = [
         f"{two.id} ({two.target}) = {one.id} ({one.target})"
-        for one, two in repeats
-        if not is_same_target(one, two, SETTINGS)
+        for one, two in pairs
+        if recipe.rewards.kind == "math" and not is_same_target(one, two, settings)
     ]
     if against:
         yield warning(
             "contradictions",
             f"{len(against)} repeated questions have another target than before: {named(against)}",
-            "find out which target is right, and remove the other row",
+            "--set data.duplicates=drop, which leaves both out, or remove the wrong one",
         )
+
+
+def told_overlaps(left_out: Sequence[LeftOut]) -> Iterator[Finding]:
+    """Find problems that `data.not_in` leaves out."""
+    for one in left_out:
+        if one.filter.startswith(OVERLAP) and one.count:
+            yield warning(
+                "evaluation-in-training",
+                f"{one.told()}: data.not_in leaves them out",
+                "nothing, unless they are many: then the two sets have one source",
+            )
 
 
 def check_overlaps(problems: Sequence[Problem], against: Mapping[str, Sequence[Problem]]) -> Iterator[Finding]:
     """Find training problems that hold half of an evaluation question."""
     for name, held_out in against.items():
-        overlap = find_overlap(problems, held_out)
-        if overlap.count:
+        pairs = [f"{problem.id} = {other}" for problem, other in overlapping(problems, held_out)]
+        if pairs:
             yield error(
                 "evaluation-in-training",
-                f"{overlap.count} of {len(problems)} training problems overlap with {name}: "
-                f"{', '.join(overlap.examples)}{' and more' if overlap.count > len(overlap.examples) else ''}",
-                f"remove them from the training set (`razona data inspect FILE --against {name}` names them), or "
-                "measure on another set",
+                f"{len(pairs)} of {len(problems)} training problems overlap with {name}: {named(pairs)}",
+                f"--set data.not_in=[{name}], which leaves them out, or measure on another set",
             )
 
 
