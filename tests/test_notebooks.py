@@ -70,7 +70,7 @@ def test_a_notebook_is_valid_and_kept_without_outputs(path: Path):
 
 @pytest.mark.slow
 def test_the_quickstart_trains_compares_and_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    parameters = {"STEPS": 3, "COMPLETIONS": 32, "PROBLEMS": 32, "RUN": "runs/quick"}
+    parameters = {"STEPS": 3, "COMPLETIONS": 64, "PROBLEMS": 32, "RUN": "runs/quick"}
     told = output(run(NOTEBOOKS / "quickstart.ipynb", tmp_path, parameters, monkeypatch))
     steps = RunDir(tmp_path / "runs/quick").read_steps()
     assert len(steps) == 3
