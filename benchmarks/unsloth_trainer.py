@@ -67,7 +67,7 @@ def keep_model(job: "Job") -> str:
 
 def with_unsloths_policy(job: "Job") -> "Job":
     """Give the job with its policy loaded by Unsloth, as `model.backend: unsloth` does."""
-    from razona.models.unsloth import load_with_unsloth
+    from razona.models.unsloth import Lengths, load_with_unsloth
 
     update = {
         "name": keep_model(job),
@@ -77,8 +77,9 @@ def with_unsloths_policy(job: "Job") -> "Job":
     job.policy.model.to("meta")  # pyright: ignore[reportArgumentType]  frees the GPU of the first copy
     assert job.max_length is not None
     recipe = job.recipe.model_copy(update={"model": job.recipe.model.model_copy(update=update)})
-    longest_prompt = job.max_length - recipe.rollout.max_completion_tokens
-    return replace(job, recipe=recipe, policy=load_with_unsloth(recipe, job.policy.tokenizer, longest_prompt))
+    longest = job.max_length - recipe.rollout.max_completion_tokens
+    lengths = Lengths(longest_prompt=longest, longest_read=longest)
+    return replace(job, recipe=recipe, policy=load_with_unsloth(recipe, job.policy.tokenizer, lengths))
 
 
 def unsloth_trainer(job: "Job") -> "GRPOTrainer":
