@@ -75,7 +75,7 @@ def test_where_it_should_have_fitted_the_other_program_is_named_and_less_is_prop
 
 
 def test_where_nothing_helps_enough_it_says_so(recipe):
-    message = exhaustion_message(recipe, MemoryError(), gpu(8))
+    message = exhaustion_message(recipe, MemoryError(), gpu(2))
     assert "--set rollout.max_slots=8 --set train.microbatch_size=1" in message
     assert "choose a smaller model" in message
 

@@ -183,7 +183,7 @@ def test_the_mildest_changes_that_suffice_are_proposed(changes, gib, options):
 
 
 def test_where_nothing_suffices_the_last_proposal_says_so():
-    proposals = propose(recipe(*LARGE), ModelShape.of_config(QWEN3_4B), device("gpu", 6))
+    proposals = propose(recipe(*LARGE), ModelShape.of_config(QWEN3_4B), device("gpu", 2))
     assert [one.fits for one in proposals] == [False] * len(proposals)
     totals = [one.total for one in proposals]
     assert totals == sorted(totals, reverse=True)

@@ -79,7 +79,7 @@ def test_sound_rows_of_a_file_have_no_finding_at_all(policy: Policy, rows: Calla
     [
         ("data.target_column=subject", "all 100 targets are the same"),
         ("data.target_column=number", "number the rows"),
-        ("data.target_column=working", "without a box"),
+        ("data.target_column=working", "100 of 100 targets cannot be read"),
         ("data.target_column=question", "the question's own column"),
         ("data.target_column=solved", "no such column"),
         ("data.question_column=subject", "1 different questions"),

@@ -215,7 +215,7 @@ def _decoder(model_type: str, family: _Family, config: Mapping) -> ModelShape:
         has_head_norm=family.has_head_norm,
         is_gated=True,
         is_windowed=config.get("sliding_window", family.window) is not None
-        and bool(config.get("use_sliding_window", model_type == "mistral")),
+        and bool(config.get("use_sliding_window", not model_type.startswith("qwen"))),
         activation=str(config.get("hidden_act") or config.get("hidden_activation") or "silu"),
     )
 

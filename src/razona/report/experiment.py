@@ -104,7 +104,19 @@ def _panel(found: Mapping, name: str) -> "alt.LayerChart | alt.FacetChart":
     )
     rules = alt.Chart(alt.InlineData(values=level))
     lines = rules.mark_rule(strokeDash=[4, 3], color="#6b665d").encode(y=y)
-    told = rules.mark_text(align="left", dx=4, dy=-6, color="#6b665d", fontSize=10).encode(
-        x=alt.value(0), y=y, text="arm:N"
+    told = [_told(one, y) for one in level]
+    return alt.layer(lines, *told, whiskers, dots).properties(
+        width=PANEL_WIDTH, height=PANEL_HEIGHT, title=TITLES[name]
     )
-    return alt.layer(lines, told, whiskers, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT, title=TITLES[name])
+
+
+def _told(one: Mapping, y: "alt.Y") -> "alt.Chart":
+    """Give the name of a dashed line: the base's below it on the left, the other's above it on the right."""
+    import altair as alt
+
+    chart = alt.Chart(alt.InlineData(values=[dict(one)]))
+    if one["arm"] == BASE_LABEL:
+        marked, x = chart.mark_text(align="left", dx=4, dy=11, color="#6b665d", fontSize=10), 0
+    else:
+        marked, x = chart.mark_text(align="right", dx=-4, dy=-7, color="#6b665d", fontSize=10), PANEL_WIDTH
+    return marked.encode(x=alt.value(x), y=y, text="arm:N")
