@@ -16,8 +16,8 @@ from razona.advise.shape import ModelShape, Projection
 HEAD_ROWS = 512
 """Positions of a block of `razona.train.head`: `BLOCK_ROWS` of `razona.models.arithmetic`. A test compares."""
 HEAD_COPIES = 4
-"""Blocks of fp32 logits that `LabelLogprobs` holds at a time: the new and the last block's scores, and their
-exponentials (counted with torch's memory profiler)."""
+"""Blocks of fp32 logits that `LabelLogprobs` was counted to hold, with torch's memory profiler, while a block's scores
+and their exponentials still stood when the next one's came. They go before now, so that this is an upper bound."""
 TRL_ROWS, TRL_COLUMNS = 4096, 32_768
 """A tile of TRL's head: `TOKEN_CHUNK_SIZE` and `_CHUNKED_LOGPROB_CHUNK_SIZE`."""
 TRL_COPIES = 7
