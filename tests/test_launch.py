@@ -48,7 +48,8 @@ def refusal(*arguments: str) -> str:
 
 
 def test_each_process_gets_every_option_but_those_of_the_launch(started: list[tuple], tmp_path: Path):
-    given = [*SIXTEEN, "--out", str(tmp_path), "--resume", "--json"]
+    looked_for = ["--allow", "memory", "--allow", "disk", "--against", "rows.jsonl"]
+    given = [*SIXTEEN, *looked_for, "--out", str(tmp_path), "--resume", "--json"]
     launching = ["--num-processes", "4", "--num-machines", "2", "--machine-rank", "1", "--main-address", "10.0.0.7",
                  "--main-port", "2000", "--set", "train.completions_per_step=32"]  # fmt: skip
     done = CliRunner().invoke(app, ["train", "demo", *given, *launching])
@@ -59,10 +60,13 @@ def test_each_process_gets_every_option_but_those_of_the_launch(started: list[tu
     )
     sets = [*SIXTEEN, "--set", "train.completions_per_step=32"]
     assert command == [
-        sys.executable, "-m", "razona", "train", "demo", *sets, "--out", str(tmp_path), "--resume", "--json",
+        sys.executable, "-m", "razona", "train", "demo", *sets, *looked_for,
+        "--out", str(tmp_path), "--resume", "--json",
     ]  # fmt: skip
     assert environment == {} and run == RunDir(tmp_path) and again.endswith(" --resume")
-    passed_on = {"recipe_name", "out", "overrides", "resume", "as_json"}
+    done = CliRunner().invoke(app, ["train", "demo", *SIXTEEN, "--no-check", "--num-processes", "2"])
+    assert done.exit_code == 0 and started[1][1][-1] == "--no-check"
+    passed_on = {"recipe_name", "out", "overrides", "resume", "as_json", "allow", "against", "no_check"}
     assert set(inspect.signature(train_command).parameters) == passed_on | set(Asked.__dataclass_fields__)
 
 
