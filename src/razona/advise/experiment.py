@@ -83,7 +83,8 @@ def experiment(design: Design, out: Path, watcher: Watcher) -> dict[str, object]
         What `experiment.json` holds: for every arm its cost and, for both sets, its figures with intervals.
 
     Raises:
-        RecipeError: the recipe does not train on generated problems, or has no arm to set the budget.
+        RecipeError: the recipe does not train on generated problems, has no arm to set the budget, or has one with
+            fewer labels than a step takes.
         RunFolderError: `out` holds another experiment.
         MachineError: it is one of several processes.
     """
@@ -96,6 +97,13 @@ def experiment(design: Design, out: Path, watcher: Watcher) -> dict[str, object]
         )
     if Arm(method=Method.GRPO) not in arms:
         raise RecipeError("the arm grpo-0 sets the budget of all others; expected it among the arms")
+    groups = recipe.train.completions_per_step // recipe.rollout.group_size
+    few = sorted({arm.labels for arm in arms if 0 < arm.labels < groups})
+    if few:
+        raise RecipeError(
+            f"--labels {few[0]}: a step trains on {groups} problems, so GRPO needs as many labels, or none (0). Give "
+            f"{groups} or more, or lower train.completions_per_step."
+        )
     _take_folder(design, out)
     started = time.monotonic()
     budget: int | None = None
