@@ -17,7 +17,7 @@ from razona.evaluate import (
     pass_at_k,
     share_with_interval,
 )
-from razona.train.metrics import step_metrics
+from razona.train.metrics import step_metrics, variance_shares
 from razona.verify import Tags
 
 TAGS = Tags()
@@ -222,6 +222,10 @@ def test_the_figures_of_a_step_are_counted_right():
         "informative_groups": 0.4,
         "informative/correct": 0.2,
         "informative/format": 0.4,
+        "signal/correct": pytest.approx(
+            (1 / 1.25 + 0) / 2
+        ),  # of the first group 0.8, of the third, where form decides, 0
+        "signal/format": pytest.approx((0.25 / 1.25 + 1) / 2),
         "informative_trained": 0.5,
         "groups_sampled": 5,
         "all_right_groups": 0.6,
@@ -233,3 +237,15 @@ def test_a_step_without_any_verdict_has_no_reward_and_no_accuracy():
     figures = step_metrics([row(UNVERIFIED, None, "")] * 2, 2, TAGS)
     assert (figures["reward"], figures["accuracy"], figures["steps_all_true"]) == (None, None, None)
     assert (figures["unverified"], figures["informative_groups"]) == (1.0, 0.0)
+
+
+def test_a_components_share_of_the_variance_is_what_it_adds_to_the_rewards_differences():
+    parts = [{"correct": 1.0, "format": 0.2}, {"correct": 0.0, "format": 0.0}, {"correct": 1.0, "format": 0.0}]
+    group = [{"reward": sum(one.values()), "parts": one} for one in parts]
+    rewards = [1.2, 0.0, 1.0]
+    mean = sum(rewards) / 3
+    by_hand = (0.2 * (1.2 - mean)) / sum((one - mean) ** 2 for one in rewards)
+    shares = variance_shares(group, ["correct", "format"])
+    assert shares["format"] == pytest.approx(by_hand) and sum(shares.values()) == pytest.approx(1.0)
+    constant = [{"reward": 1.0 + one, "parts": {"correct": one, "always": 1.0}} for one in (0.0, 1.0)]
+    assert variance_shares(constant, ["correct", "always"]) == {"correct": pytest.approx(1.0), "always": 0.0}

@@ -41,6 +41,7 @@ def learning_figures(steps: Rows) -> list[Figure]:
             FREE,
         ),
         draw_reward_shares(steps, components),
+        draw_signal_shares(steps, components),
         draw(
             "length",
             Words(
@@ -136,6 +137,18 @@ def draw_reward_shares(steps: Rows, components: dict[str, str]) -> Figure | None
         lines.append(Line(label=components[name], colour=colour, raw=shares, mean=running_mean(shares, window)))
     words = Words("What the reward is paid for", "The share of each component. Pay for form alone should not grow.")
     return areas_figure("reward-shares", words, steps, lines)
+
+
+def draw_signal_shares(steps: Rows, components: dict[str, str]) -> Figure | None:
+    """Give each component's share of what the steps learn from, or None with fewer than two components."""
+    wanted = {name.replace("reward/", "signal/"): label for name, label in components.items()}
+    if len(wanted) < 2:
+        return None
+    words = Words(
+        "What the steps learn from",
+        "Each component's share of the variance of the advantages: one that pays all alike teaches nothing.",
+    )
+    return draw("signal-shares", words, steps, wanted, SHARE)
 
 
 def draw_groups(steps: Rows) -> Figure | None:

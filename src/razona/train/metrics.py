@@ -24,6 +24,7 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
         groups whose rewards are not all equal: the others have advantages of exactly 0 and teach nothing. All are
         over what was sampled; `informative_trained` is that share among the groups that the step trained on.
         `informative/NAME` is the share of groups in which the reward component NAME is not the same for all.
+        `signal/NAME` is the component's share of the variance of the advantages, from which the step learns.
     """
     judged = [row for row in rows if row["reward"] is not None]
     groups = [rows[start : start + group_size] for start in range(0, len(rows), group_size)]
@@ -33,6 +34,8 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
     steps = [read_steps(row["completion"]) for row in rows]
     with_steps = [report for report in steps if report.count]
     names = sorted({name for row in judged for name in row["parts"]})
+    taught = [group for found, group in zip(signal, groups, strict=True) if found and group[0]["is_trained"]]
+    shares = [variance_shares([row for row in group if row["reward"] is not None], names) for group in taught]
     return {
         "reward": _mean([row["reward"] for row in judged]),
         **{f"reward/{name}": _mean([row["parts"].get(name, 0.0) for row in judged]) for name in names},
@@ -46,10 +49,27 @@ def step_metrics(rows: Sequence[Mapping], group_size: int, tags: Tags) -> dict[s
         "steps_all_true": _mean([float(report.true == report.count) for report in with_steps]),
         "informative_groups": _mean([float(found) for found in signal]),
         **{f"informative/{name}": _mean([float(_varies(name, group)) for group in groups]) for name in names},
+        **{f"signal/{name}": _mean([share[name] for share in shares]) for name in names},
         "informative_trained": _mean([float(found) for found in trained]),
         "groups_sampled": len(groups),
         "all_right_groups": _mean([float(values == {Outcome.CORRECT}) for values in outcomes]),
         "all_wrong_groups": _mean([float(bool(values) and Outcome.CORRECT not in values) for values in outcomes]),
+    }
+
+
+def variance_shares(group: Sequence[Mapping], names: Sequence[str]) -> dict[str, float]:
+    """Give each component's share of the variance of a group's rewards: cov(component, reward) / var(reward).
+
+    The components add up to the reward, so the shares add up to 1; one below 0 works against the others.
+
+    Args:
+        group: rows of one group that have a reward; not all rewards are equal.
+    """
+    rewards = [row["reward"] for row in group]
+    mean = sum(rewards) / len(rewards)
+    variance = sum((reward - mean) ** 2 for reward in rewards)
+    return {
+        name: sum(row["parts"].get(name, 0.0) * (row["reward"] - mean) for row in group) / variance for name in names
     }
 
 
