@@ -217,8 +217,16 @@ def _theirs(case: Case, recipe: Recipe, policy: Policy, dataset: Dataset, run: R
     )
 
 
-def config_of(case: Case, recipe: Recipe, output_dir: Path, *, is_packed: bool, num_processes: int) -> GRPOConfig:
-    args = grpo_config(recipe, output_dir, is_packed=is_packed, num_processes=num_processes)
+def config_of(
+    case: Case,
+    recipe: Recipe,
+    output_dir: Path,
+    *,
+    is_packed: bool,
+    num_processes: int,
+    max_length: int | None = None,
+) -> GRPOConfig:
+    args = grpo_config(recipe, output_dir, is_packed=is_packed, num_processes=num_processes, max_length=max_length)
     args.save_strategy = "no"
     args.gradient_checkpointing = args.activation_checkpointing = case.has_checkpointing
     return args

@@ -42,8 +42,8 @@ def planted(plant: Plant) -> Iterator[list[Trainer]]:
     made: list[Trainer] = []
     original = run_module._make_trainer
 
-    def make_trainer(*args: object) -> Trainer:
-        trainer = original(*args)  # pyright: ignore[reportArgumentType]
+    def make_trainer(*args: object, **options: object) -> Trainer:
+        trainer = original(*args, **options)  # pyright: ignore[reportArgumentType]
         trainer.add_callback(plant)
         made.append(trainer)
         return trainer

@@ -14,8 +14,12 @@ from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
 from razona.data import PromptWriter
+from razona.data.source import TASKS
 from razona.recipe import Recipe
 from razona.train.selection import Asked, num_problems, select
+
+ROOM = 64
+"""Tokens by which a generated problem of the check may be longer than all of the run's: it draws its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,8 @@ class RunData:
     longest_prompt: int
     """Tokens of the longest prompt among both."""
     longest_read: int
-    """Tokens of the longest prompt, those among them that were left out for their length."""
+    """Tokens of the longest prompt, those among them that were left out for their length; with `ROOM` where problems
+    are generated."""
 
 
 class HasTokenizer(Protocol):
@@ -80,7 +85,7 @@ def prepare_data(recipe: Recipe, policy: HasTokenizer, run: RunDir) -> RunData:
         held_out=tuple(selection.held_out),
         sha256=str(manifest["sha256_kept"]),
         longest_prompt=max([*(length for length in lengths if limit is None or length <= limit), *measured]),
-        longest_read=max([*lengths, *measured]),
+        longest_read=max([*lengths, *measured]) + (ROOM if recipe.data.source == TASKS else 0),
     )
 
 
