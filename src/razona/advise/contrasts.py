@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from razona.evaluate.compare import gain, is_distinguishable
 from razona.evaluate.evaluation import Sides
-from razona.evaluate.statistics import difference_with_interval
+from razona.evaluate.measure import interval_of
 from razona.evaluate.stored import read_sides
 
 QUESTIONS = (
@@ -43,12 +44,9 @@ def contrasts(arms: Mapping[str, Mapping], folder: Path, sets: Sequence[str]) ->
 def difference(read: Callable[[str], Sides], one: str, other: str, name: str) -> dict[str, object]:
     """Give the mean difference of pass@1 with its interval."""
     ours, theirs = read(f"{one}-{name}").sampled, read(f"{other}-{name}").sampled
-    shares = dict(zip([problem.id for problem in theirs.problems], theirs.share_P, strict=True))
-    found = difference_with_interval(
-        [share - shares[problem.id] for problem, share in zip(ours.problems, ours.share_P, strict=True)]
-    )
+    found = gain(theirs.only([problem.id for problem in ours.problems]), ours)
     return {
         "gain": round(found.value, 4),
-        "ci95": [round(found.low, 4), round(found.high, 4)],
-        "is_distinguishable": found.low > 0 or found.high < 0,
+        "ci95": interval_of(found),
+        "is_distinguishable": is_distinguishable(found),
     }

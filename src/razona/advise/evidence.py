@@ -73,27 +73,33 @@ class Evidence:
         return asdict(self)
 
 
+def chance_of_signal(rewards: Sequence[float | None], group_size: int) -> float:
+    """Give the chance that a group of this size, drawn from a problem's rewards, is not all alike.
+
+    1 - sum over values v of C(n_v, G) / C(n, G), which has no bias, where there are at least G rewards; else
+    1 - sum of (n_v / n)^G, which is too low on average. For 0/1 rewards and many samples, 1 - p^G - (1-p)^G.
+
+    >>> chance_of_signal([1.0, 0.0, 0.0, 0.0], 2)
+    0.5
+    """
+    counts = Counter(round(reward, 9) for reward in rewards if reward is not None)
+    total = sum(counts.values())
+    if total == 0:
+        return 0.0
+    if total >= group_size:
+        alike = sum(comb(count, group_size) for count in counts.values()) / comb(total, group_size)
+    else:
+        alike = sum((count / total) ** group_size for count in counts.values())
+    return 1.0 - alike
+
+
 def share_with_signal(rewards_PK: Sequence[Sequence[float | None]], group_size: int) -> list[float]:
-    """Give, for each problem, the chance that a group of `group_size` samples has rewards that are not all equal.
-
-    1 - sum over reward values v of C(n_v, G) / C(n, G), without bias from n >= G samples; those without a verdict are
-    left out of their group.
-
-    Source: as pass@k, arXiv:2107.03374, for every value instead of one.
+    """Give `chance_of_signal` of each problem; where it has fewer rewards than a group, of a group of those it has.
 
     >>> share_with_signal([[1.0, 0.0], [1.0, 1.0]], 2)
     [1.0, 0.0]
     """
-    found = []
-    for row in rewards_PK:
-        rewards = [round(one, 9) for one in row if one is not None]
-        size = min(group_size, len(rewards))
-        if size < 2:
-            found.append(0.0)
-            continue
-        flat = sum(comb(count, size) for count in Counter(rewards).values())
-        found.append(1.0 - flat / comb(len(rewards), size))
-    return found
+    return [chance_of_signal(row, min(group_size, sum(one is not None for one in row))) for row in rewards_PK]
 
 
 def expected_signal(pass_rate: float, group_size: int) -> float:

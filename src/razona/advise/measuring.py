@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from razona.advise.decision import needs_many_tries
 from razona.advise.evidence import BAND, Evidence, share_with_signal
+from razona.advise.pay import pay_rows
 from razona.core.errors import DataError, RecipeError
 from razona.core.nouns import Completion, Outcome, Problem
 from razona.core.seeds import derive_seed
-from razona.data import PromptWriter, load_problems, tags_of
+from razona.data import PromptWriter, load_problems
 from razona.data.source import TASKS
+from razona.evaluate.compare import gain
 from razona.evaluate.evaluation import Evaluation, Judged
 from razona.evaluate.named import load_model, source_of
 from razona.evaluate.prompts import NUM_EXAMPLES, TRAINING_PROMPT, Asking, other_prompts, prompt_writer, working_of
 from razona.evaluate.sampling import judge_of
-from razona.evaluate.statistics import Estimate, difference_with_interval, mean_share_with_interval, mean_with_interval
+from razona.evaluate.statistics import mean_share_with_interval
 from razona.evaluate.stored import Request, evaluate_in, read_sides
 from razona.recipe import Recipe
-from razona.rewards import Mix
 from razona.verify import Settings, check
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def gather(
     if verifiable < 0.5:
         return found
     blurted = measuring.evaluate(BLURTED, problems, BLURTED_SAMPLES)
-    found = replace(found, working_gain=_gain(first, blurted))
+    found = replace(found, working_gain=gain(blurted.only([one.id for one in first.problems]), first))
     found = _under_other_prompts(measuring, found, first)
     return _in_many_tries(measuring, found) if needs_many_tries(found) else found
 
@@ -246,7 +247,8 @@ def check_budget(measuring: Measuring, samples: int) -> None:
 def _read(
     recipe: Recipe, first: Evaluation, pool: Sequence[Problem], verifiable: float, inputs_shift: bool | None
 ) -> Evidence:
-    rewards, paid = rewards_of(recipe, first)
+    completions = [[one.completion for one in row] for row in first.judged_PK]
+    rewards, paid = pay_rows(recipe, first.problems, completions)  # training reads an answer in its place alone
     tokens = sorted(one.completion.num_tokens for one in first.all_judged)
     shares = first.share_P
     return Evidence(
@@ -261,7 +263,7 @@ def _read(
         paid=mean_share_with_interval([sum(row) / len(row) for row in paid]),
         right=first.pass_at(1),
         right_in_k=first.pass_at(first.num_samples),
-        signal=_bounded(share_with_signal(rewards, recipe.rollout.group_size)),
+        signal=mean_share_with_interval(share_with_signal(rewards, recipe.rollout.group_size)),
         form=first.form_rate(),
         truncated=first.truncation_rate(),
         unverified=first.unverified_rate(),
@@ -284,33 +286,6 @@ def _worked_solutions(recipe: Recipe, pool: Sequence[Problem]) -> int:
     with them the question would not arise.
     """
     return 0 if recipe.data.source == TASKS else sum(bool(working_of(problem)) for problem in pool)
-
-
-def _bounded(shares: Sequence[float]) -> Estimate:
-    return mean_share_with_interval(shares) if set(shares) <= {0.0, 1.0} else mean_with_interval(shares)
-
-
-def rewards_of(recipe: Recipe, evaluation: Evaluation) -> tuple[list[list[float | None]], list[list[bool]]]:
-    """Give what training would pay each completion, and whether it would pay it as correct.
-
-    Training reads the answer where the form puts it; an evaluation reads it anywhere.
-    """
-    mix = Mix.of(recipe.rewards, tags_of(recipe.prompt))
-    rewards: list[list[float | None]] = []
-    paid: list[list[bool]] = []
-    for problem, row in zip(evaluation.problems, evaluation.judged_PK, strict=True):
-        texts = [one.completion.text for one in row]
-        columns = {"question": [problem.question] * len(row), "extra": [dict(problem.extra)] * len(row)}
-        totals = mix(texts, target=[problem.target] * len(row), **columns)
-        rewards.append(list(totals))
-        paid.append([receipt.verdict.outcome is Outcome.CORRECT for receipt in mix.receipts])
-    return rewards, paid
-
-
-def _gain(working: Evaluation, blurted: Evaluation) -> Estimate:
-    shares = dict(zip([problem.id for problem in blurted.problems], blurted.share_P, strict=True))
-    pairs = zip(working.problems, working.share_P, strict=True)
-    return difference_with_interval([share - shares[problem.id] for problem, share in pairs])
 
 
 def _under_other_prompts(measuring: Measuring, found: Evidence, first: Evaluation) -> Evidence:

@@ -1,12 +1,12 @@
 """Rules on the rewards: the data's own targets are paid in full, wrong ones less, and the red team finds nothing."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from razona.advise.checks.data import MAX_UNREAD
 from razona.advise.checks.finding import Finding, error, named, warning
+from razona.advise.pay import pay
 from razona.core.errors import RewardError
 from razona.core.nouns import Outcome, Problem
 from razona.data import tags_of
@@ -117,16 +117,7 @@ def check_answers(recipe: Recipe, problems: Sequence[Problem], shown: str) -> It
 
 
 def _pay(mix: Mix, worked: Sequence[Worked], texts: Sequence[str]) -> list[Receipt]:
-    mix(
-        completions=list(texts),
-        target=[one.problem.target for one in worked],
-        question=[one.problem.question for one in worked],
-        problem_id=[one.problem.id for one in worked],
-        extra=[json.dumps(dict(one.problem.extra), default=str) for one in worked],
-        prompts=[""] * len(worked),
-        completion_ids=[[0]] * len(worked),
-    )
-    return mix.receipts
+    return pay(mix, [one.problem for one in worked], texts, [1] * len(worked))
 
 
 def _fault(mix: Mix, right: Receipt, wrong: Receipt) -> str:

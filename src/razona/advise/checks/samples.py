@@ -1,10 +1,7 @@
 """Completions of the untrained model on the recipe's own problems, and the rules that read them."""
 
-import json
-import math
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +9,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from razona.advise.checks.finding import Finding, error, warning
-from razona.core.nouns import Completion, Outcome, Problem
+from razona.advise.evidence import chance_of_signal
+from razona.advise.pay import pay_rows
+from razona.core.nouns import Completion, Problem
 from razona.core.seeds import derive_seed
-from razona.data import PromptWriter, tags_of
+from razona.data import PromptWriter
 from razona.evaluate.statistics import Estimate, mean_share_with_interval
 from razona.recipe import Recipe
-from razona.rewards import Mix
 
 if TYPE_CHECKING:
     from razona.models.load import Policy
@@ -78,26 +76,6 @@ class Samples:
         return mean_share_with_interval([chance_of_signal(row, group_size) for row in self.rewards_PK])
 
 
-def chance_of_signal(rewards: Sequence[float | None], group_size: int) -> float:
-    """Give the chance that a group of this size, drawn from a problem's rewards, is not all alike.
-
-    1 - sum over values v of C(n_v, G) / C(n, G), which has no bias, where there are at least G rewards; else
-    1 - sum of (n_v / n)^G, which is too low on average. For 0/1 rewards and many samples, 1 - p^G - (1-p)^G.
-
-    >>> chance_of_signal([1.0, 0.0, 0.0, 0.0], 2)
-    0.5
-    """
-    counts = Counter(round(reward, 9) for reward in rewards if reward is not None)
-    total = sum(counts.values())
-    if total == 0:
-        return 0.0
-    if total >= group_size:
-        alike = sum(math.comb(count, group_size) for count in counts.values()) / math.comb(total, group_size)
-    else:
-        alike = sum((count / total) ** group_size for count in counts.values())
-    return 1.0 - alike
-
-
 def sample_base(
     recipe: Recipe, policy: "Policy", problems: Sequence[Problem], effort: Effort
 ) -> tuple[Samples | None, str]:
@@ -129,7 +107,7 @@ def _sample(
         requests = requests[:affordable]
     completions = _draw(recipe, policy, requests, group, limit, "check")
     problems = problems[: len(requests)]
-    rewards, correct = _pay(recipe, problems, completions)
+    rewards, correct = pay_rows(recipe, problems, completions)
     cut = sum(one.is_truncated for row in completions for one in row) / (group * len(requests))
     long: list[int] = []
     if cut > TRUNCATED and not _is_over(effort, started):
@@ -185,28 +163,6 @@ def _draw(
         batch_size=recipe.evaluate.batch_size if rollout.max_slots is None else rollout.max_slots,
         seed=derive_seed(seed, recipe.train.seed),
     )
-
-
-def _pay(
-    recipe: Recipe, problems: Sequence[Problem], completions: Sequence[Sequence[Completion]]
-) -> tuple[tuple[tuple[float | None, ...], ...], tuple[tuple[bool, ...], ...]]:
-    """Give rewards and right answers, a row a problem, by the recipe's own mix."""
-    mix = Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=recipe.train.seed)
-    pairs = [(problem, one) for problem, row in zip(problems, completions, strict=True) for one in row]
-    mix(
-        completions=[one.text for _, one in pairs],
-        target=[problem.target for problem, _ in pairs],
-        problem_id=[problem.id for problem, _ in pairs],
-        family=[problem.family for problem, _ in pairs],
-        question=[problem.question for problem, _ in pairs],
-        extra=[json.dumps(dict(problem.extra), ensure_ascii=False, default=str) for problem, _ in pairs],
-        prompts=[""] * len(pairs),
-        completion_ids=[[0] * one.num_tokens for _, one in pairs],
-    )
-    receipts = iter(mix.receipts)
-    rows = [[next(receipts) for _ in row] for row in completions]
-    rewards = tuple(tuple(one.reward.total for one in row) for row in rows)
-    return rewards, tuple(tuple(one.verdict.outcome is Outcome.CORRECT for one in row) for row in rows)
 
 
 @contextmanager
