@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from shapes import QWEN3_4B
 
 from razona.advise import exhausted
 from razona.advise.devices import Device
@@ -11,17 +12,6 @@ from razona.core.errors import MachineError, RecipeError
 from razona.recipe import Recipe, load
 
 GIB = 2**30
-CONFIG = {
-    "model_type": "qwen3",
-    "vocab_size": 151_936,
-    "hidden_size": 2560,
-    "intermediate_size": 9728,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "tie_word_embeddings": True,
-}
 
 
 def gpu(gib: int) -> Device:
@@ -30,7 +20,7 @@ def gpu(gib: int) -> Device:
 
 @pytest.fixture
 def recipe(tmp_path) -> Recipe:
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps(QWEN3_4B), encoding="utf-8")
     changes = ["train.completions_per_step=64", "train.microbatch_size=8", "rollout.max_completion_tokens=1024"]
     return load("demo", [f"model.name={tmp_path}", *changes])
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from shapes import QWEN3_4B
 
 from razona.advise.devices import GPUS, Device, cpu, device_named, this_device
 from razona.advise.hours import estimate_hours
@@ -28,17 +29,6 @@ TINY = {
     "tie_word_embeddings": True,
 }
 TINY_WEIGHTS = 40 + 2 * (4 * 4 + 2 * 4 * 2 + 4 * 4 + 3 * 4 * 6 + 2 * 4) + 4  # embedding, 2 layers, last norm: 300
-QWEN3_4B = {
-    "model_type": "qwen3",
-    "vocab_size": 151_936,
-    "hidden_size": 2560,
-    "intermediate_size": 9728,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "tie_word_embeddings": True,
-}
 
 
 def device(kind: str, gib: float = 80) -> Device:

@@ -17,6 +17,7 @@ from razona.core.nouns import Completion, Outcome, Problem
 from razona.core.seeds import derive_seed
 from razona.data import PromptWriter, load_problems
 from razona.data.source import TASKS
+from razona.data.targets import unread_reason
 from razona.evaluate.compare import gain
 from razona.evaluate.evaluation import Evaluation, Judged
 from razona.evaluate.named import load_model, source_of
@@ -25,7 +26,7 @@ from razona.evaluate.sampling import judge_of
 from razona.evaluate.statistics import mean_share_with_interval
 from razona.evaluate.stored import Request, evaluate_in, read_sides
 from razona.recipe import Recipe
-from razona.verify import Settings, check
+from razona.verify import Settings
 
 if TYPE_CHECKING:
     from razona.models.load import Policy
@@ -202,7 +203,7 @@ def problems_of(recipe: Recipe, budget: Budget) -> tuple[list[Problem], list[Pro
 
 
 def share_verifiable(problems: Sequence[Problem]) -> float:
-    """Give the share of targets that are judged right against themselves and are no prose.
+    """Give the share of targets that can be read, as training reads them, and are no prose.
 
     A sentence can be compared letter by letter alone: whoever says the same in other words is judged wrong.
     """
@@ -217,7 +218,7 @@ def is_verifiable(target: str) -> bool:
     """
     if len(_WORD.findall(_COMMAND.sub(" ", target))) > MAX_WORDS:
         return False
-    return check(f"<SOLUTION>{target}</SOLUTION>", target, Settings()).outcome is Outcome.CORRECT
+    return not unread_reason(Problem(id="", question="", target=target), "math", Settings())
 
 
 def check_budget(measuring: Measuring, samples: int) -> None:
