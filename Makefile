@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check types fast-tests install lock lock-unsloth
+.PHONY: demo test test-all check types fast-tests install lock lock-unsloth
 .PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
 .PHONY: bench-memory bench-four-billion
 
@@ -10,6 +10,10 @@ demo: install
 	@$(PY) -m razona demo
 
 test: install
+	@$(PY) -m pytest -q -m "not long"
+
+# Some of these take many minutes each.
+test-all: install
 	@$(PY) -m pytest -q
 
 check: install
@@ -20,7 +24,7 @@ types: install
 	@$(PY) -m pyright
 
 fast-tests: install
-	@$(PY) -m pytest -q -m "not slow and not gpu and not network"
+	@$(PY) -m pytest -q -m "not slow and not long and not gpu and not network"
 
 # All but bench-gpu. `make -k bench` goes on after a benchmark that missed an aim.
 bench: bench-verify bench-step bench-rollout bench-scale bench-time-to-accuracy bench-demo
