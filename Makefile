@@ -4,7 +4,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test test-all check types fast-tests install lock lock-unsloth
 .PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
-.PHONY: bench-memory bench-four-billion
+.PHONY: bench-memory bench-four-billion bench-advise
 
 demo: install
 	@$(PY) -m razona demo
@@ -51,6 +51,10 @@ bench-gpu: install
 # The estimate of a run's memory against what it takes. Not in `bench`: it compares us with no one.
 bench-memory: install
 	@$(PY) benchmarks/memory.py
+
+# What `razona advise` foretells against what training finds. Not in `bench`: it takes more than an hour.
+bench-advise: install
+	@$(PY) benchmarks/advise.py
 
 # Not in `bench`: it needs 21 GiB of free memory, 10 GB of disk and some minutes.
 bench-four-billion: install

@@ -115,6 +115,15 @@ def test_the_table_tells_figures_intervals_and_the_share_of_the_budget():
     assert "| why | a - b | -2.1 (-4.0 to -0.3) | -2.1 (-4.0 to -0.3) |" in contrast_table(FOUND)
 
 
+def test_an_arm_that_found_nothing_to_learn_from_stands_in_the_table_and_not_in_the_figure(tmp_path: Path):
+    left_out = {"method": "sft", "labels": 0, "left_out": "sft.source = own: none of 8 completions is right"}
+    found = {**FOUND, "arms": {**FOUND["arms"], "sft-0": left_out}}
+    rows = experiment_table(found).strip().splitlines()
+    assert "| SFT | 0 | left out: nothing to learn from |  |  |  |  |  |" in rows
+    assert {line.count("|") for line in rows} == {9}
+    write_experiment_picture(found, tmp_path / "figure.svg")
+
+
 def test_the_figure_holds_every_arm_and_names_base_and_control(tmp_path: Path):
     write_experiment_picture(FOUND, tmp_path / "figure.svg")
     svg = (tmp_path / "figure.svg").read_text(encoding="utf-8")
@@ -170,3 +179,16 @@ def test_an_experiment_goes_through_and_a_second_call_reads_what_is_there(tmp_pa
     again = run_and_write(design, tmp_path / "experiment", Silent())
     assert (tmp_path / "experiment/arms/grpo-0/adapter/adapter_model.safetensors").stat().st_mtime_ns == before
     assert again["arms"]["grpo-0"]["held_out"] == found["arms"]["grpo-0"]["held_out"]
+
+
+@pytest.mark.slow
+def test_a_model_that_writes_nothing_right_leaves_out_the_arm_that_would_learn_from_it(
+    random_model: Path, tmp_path: Path
+):
+    tiny = ["train.steps=1", "train.completions_per_step=16", "train.microbatch_size=16", "train.sampling=uniform"]
+    tiny += [f"model.name={random_model}", "rollout.max_completion_tokens=16", "sft.num_problems=4", "sft.samples=1"]
+    arms = [Arm(method=Method.BASE), Arm(method=Method.GRPO), Arm(method=Method.SFT)]
+    design = Design(recipe=load("demo", tiny), num_problems=8, samples=1, arms=arms)
+    found = run_and_write(design, tmp_path / "experiment", Silent())
+    assert "none of 4 completions" in found["arms"]["sft-0"]["left_out"] and found["contrasts"] == []
+    assert run_and_write(design, tmp_path / "experiment", Silent())["arms"]["sft-0"] == found["arms"]["sft-0"]

@@ -16,7 +16,7 @@ from razona import tasks
 from razona.advise.arms import Arm, Method, arms_for, recipe_of
 from razona.advise.contrasts import contrasts
 from razona.core.environment import describe_hardware
-from razona.core.errors import RecipeError, RunFolderError
+from razona.core.errors import NothingToLearnError, RecipeError, RunFolderError
 from razona.core.files import read_jsonl, write_json, write_text
 from razona.core.launch import refuse_several_processes
 from razona.core.rundir import RunDir
@@ -80,7 +80,8 @@ def experiment(design: Design, out: Path, watcher: Watcher) -> dict[str, object]
     """Train and measure every arm, or go on where an interrupted experiment stopped.
 
     Returns:
-        What `experiment.json` holds: for every arm its cost and, for both sets, its figures with intervals.
+        What `experiment.json` holds: for every arm its cost and, for both sets, its figures with intervals. An arm that
+        finds nothing to learn from has neither, and says why in `left_out`.
 
     Raises:
         RecipeError: the recipe does not train on generated problems, has no arm to set the budget, or has one with
@@ -110,7 +111,11 @@ def experiment(design: Design, out: Path, watcher: Watcher) -> dict[str, object]
     results: dict[str, dict[str, object]] = {}
     for number, arm in enumerate(arms, start=1):
         watcher.arm(arm.name, number, len(arms))
-        spent = None if arm.method is Method.BASE else _train(arm, design, out, budget)
+        try:
+            spent = None if arm.method is Method.BASE else _train(arm, design, out, budget)
+        except NothingToLearnError as error:
+            results[arm.name] = {"method": str(arm.method), "labels": arm.labels, "left_out": str(error)}
+            continue
         if arm == Arm(method=Method.GRPO):
             assert spent is not None
             budget = spent.passes
@@ -145,7 +150,8 @@ def run_and_write(design: Design, out: Path, watcher: Watcher) -> dict[str, obje
     found = experiment(design, out, watcher)
     arms = found["arms"]
     assert isinstance(arms, dict)
-    found["contrasts"] = contrasts(arms, out / "evaluations", SETS)
+    measured = {name: arm for name, arm in arms.items() if "left_out" not in arm}
+    found["contrasts"] = contrasts(measured, out / "evaluations", SETS)
     write_json(out / "experiment.json", found)
     write_text(out / "experiment.md", f"{experiment_table(found)}\n{contrast_table(found)}")
     write_experiment_picture(found, out / "experiment.svg")

@@ -3,7 +3,8 @@
     RazonaError
     ├── RecipeError   (ValueError)    the recipe or an option asks for something that cannot be
     ├── DataError     (ValueError)    a data file or row is not what the recipe says it is
-    │   └── ColumnError               a column that the recipe names is not there
+    │   ├── ColumnError               a column that the recipe names is not there
+    │   └── NothingToLearnError       the model wrote nothing that the verifier accepts
     ├── ModelError    (ValueError)    a model folder or name cannot be used as asked
     ├── RunFolderError(ValueError)    a run folder is missing, taken or of another run
     ├── RewardError   (RuntimeError)  a reward function broke its contract
@@ -33,6 +34,10 @@ class DataError(RazonaError, ValueError):
 
 class ColumnError(DataError):
     """A column that the recipe names is not in the data set."""
+
+
+class NothingToLearnError(DataError):
+    """None of the model's own completions is right, so there is nothing of its own to fine-tune it on."""
 
 
 class ModelError(RazonaError, ValueError):

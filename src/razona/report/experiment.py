@@ -24,6 +24,9 @@ def experiment_table(found: Mapping) -> str:
     ]
     for arm in found["arms"].values():
         cells = [method_label(arm["method"]), "" if arm["method"] in ("base", "random") else f"{arm['labels']:,}"]
+        if "left_out" in arm:
+            lines.append(f"| {' | '.join([*cells, 'left out: nothing to learn from', *([''] * 5)])} |")
+            continue
         cells += [_share(arm[name], key) for name in TITLES for key in ("pass_at_1", "greedy")]
         spent = arm["spent"]
         cells += ["", ""] if spent is None else [f"{spent['passes'] / found['budget_token_passes']:.0%}"]
@@ -75,7 +78,7 @@ def write_experiment_picture(found: Mapping, path: Path) -> None:
 def _panel(found: Mapping, name: str) -> "alt.LayerChart | alt.FacetChart":
     import altair as alt
 
-    arms = [arm for arm in found["arms"].values() if arm["method"] in LABELS]
+    arms = [arm for arm in found["arms"].values() if arm["method"] in LABELS and "left_out" not in arm]
     counts = sorted({arm["labels"] for arm in arms})
     order = [f"{count:,}" for count in counts]
     points = [

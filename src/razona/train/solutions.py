@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from razona.core.errors import DataError
+from razona.core.errors import DataError, NothingToLearnError
 from razona.core.nouns import Outcome, Problem
 from razona.core.seeds import derive_rng, derive_seed
 from razona.data import PromptWriter, tags_of
@@ -83,7 +83,7 @@ def own_solutions(problems: Sequence[Problem], recipe: Recipe, policy: Policy) -
     """Sample the policy and keep what the verifier accepts: its own working, in the recipe's form.
 
     Raises:
-        DataError: no completion is right.
+        NothingToLearnError: no completion is right.
     """
     section, train = recipe.sft, recipe.train
     chosen = list(problems[: section.num_problems])
@@ -106,7 +106,7 @@ def own_solutions(problems: Sequence[Problem], recipe: Recipe, policy: Policy) -
         for text, origin in best_of(row, tags, section.per_problem)
     ]
     if not found:
-        raise DataError(
+        raise NothingToLearnError(
             f"sft.source = own: none of {evaluation.num_samples * len(chosen)} completions under the prompt "
             f"{section.prompt!r} is right, so there is nothing to learn from. Try another sft.prompt (razona eval "
             "shows which suits the model best), more sft.samples, easier problems, or sft.source: given."
