@@ -29,7 +29,7 @@ RESULT = RESULTS / "advise.json"
 MODELS = ("base", "early", "trained", "damaged", "random")
 """The embedded base; the same after 5 and after 30 steps of GRPO; with noise on its weights; with random weights."""
 GRPO_STEPS = {"early": 5, "trained": 30}
-NOISE = 0.5
+NOISE = 0.3
 """Standard deviation of what is added to each weight matrix of `damaged`, in those of the matrix."""
 LEVELS = (1, 2, 3)
 LABELS = (0, 512)

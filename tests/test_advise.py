@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from razona.advise.advice import advise, lines_of, useful_steps
 from razona.advise.decision import TREE, Answer, Asked, decide, first_mend, leaves
 from razona.advise.evidence import Evidence, expected_signal, read_evidence, share_with_signal
-from razona.advise.measuring import Budget, share_verifiable
+from razona.advise.measuring import Budget, keep_trainable, read_pool, share_verifiable
 from razona.advise.page import lines_of_tree, place_tree, tree_svg
 from razona.advise.questions import PAID, QUESTIONS, answer, read_answer
 from razona.advise.rules import RULES, apply_rules
@@ -226,6 +226,19 @@ def row(number: int, question: str, target: str) -> dict[str, str]:
 
 def run_advise(tmp_path: Path, *changes: str, budget: Budget = SMALL, **asked: object) -> dict:
     return advise(load("demo", list(changes)), tmp_path / "advice", budget, Silent(), **asked)
+
+
+def test_what_training_leaves_out_is_neither_measured_nor_counted(tmp_path: Path):
+    rows = [row(number, f"What is {number} + 6?", str(number + 6)) for number in range(5)]
+    rows += [row(5, "What is 2 + 2?", "4"), row(6, "What is 2 + 2?", "5"), row(7, "What is 0 + 6?", "6")]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    recipe = load("demo", [f"data.source={tmp_path / 'rows.jsonl'}"])
+    pool = read_pool(recipe, SMALL)
+    kept = sorted(problem.question for problem in keep_trainable(recipe, pool))
+    assert len(pool) == 8 and kept == [f"What is {number} + 6?" for number in range(5)]
+    write_jsonl(tmp_path / "rows.jsonl", rows[5:7])
+    with pytest.raises(DataError, match="leave none of 2 problems: 2 ask the same with targets that differ"):
+        keep_trainable(recipe, read_pool(recipe, SMALL))
 
 
 @pytest.mark.slow

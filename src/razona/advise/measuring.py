@@ -15,7 +15,8 @@ from razona.advise.pay import pay_rows
 from razona.core.errors import DataError, RecipeError
 from razona.core.nouns import Completion, Outcome, Problem
 from razona.core.seeds import derive_seed
-from razona.data import PromptWriter, load_problems
+from razona.data import PromptWriter, load_problems, tags_of
+from razona.data.filters import keep_usable
 from razona.data.source import TASKS
 from razona.data.targets import unread_reason
 from razona.evaluate.compare import gain
@@ -26,6 +27,7 @@ from razona.evaluate.sampling import judge_of
 from razona.evaluate.statistics import mean_share_with_interval
 from razona.evaluate.stored import Request, evaluate_in, read_sides
 from razona.recipe import Recipe
+from razona.rewards.judge import settings_of
 from razona.verify import Settings
 
 if TYPE_CHECKING:
@@ -166,8 +168,11 @@ def gather(
         RecipeError: the budget is too small for the interval asked for.
         ModelError: the model cannot be loaded.
     """
-    problems, pool = problems_of(recipe, budget)
+    pool = read_pool(recipe, budget)
     verifiable = share_verifiable(pool) if recipe.rewards.kind == "math" else 1.0
+    if verifiable >= 0.5:
+        pool = keep_trainable(recipe, pool)
+    problems = pool[: budget.problems]
     measuring = Measuring(recipe=recipe, out=out, problems=problems, budget=budget, watcher=watcher)
     samples = max(8, recipe.rollout.group_size)
     if verifiable < 0.5:
@@ -186,8 +191,8 @@ def gather(
     return _in_many_tries(measuring, found) if needs_many_tries(found) else found
 
 
-def problems_of(recipe: Recipe, budget: Budget) -> tuple[list[Problem], list[Problem]]:
-    """Give the problems to measure on, and all that were loaded.
+def read_pool(recipe: Recipe, budget: Budget) -> list[Problem]:
+    """Give the problems of the recipe's source, in an order of the advice's own.
 
     Raises:
         DataError: no problem is left.
@@ -199,7 +204,24 @@ def problems_of(recipe: Recipe, budget: Budget) -> tuple[list[Problem], list[Pro
             f"data.source = {recipe.data.source}: no problem is left after the filters of the section `data`; expected "
             "at least one. Loosen data.max_problems, data.max_prompt_tokens or data.levels."
         )
-    return pool[: budget.problems], pool
+    return pool
+
+
+def keep_trainable(recipe: Recipe, pool: Sequence[Problem]) -> list[Problem]:
+    """Leave out what training leaves out; the prompts' length, which the tokenizer tells, apart.
+
+    Raises:
+        DataError: nothing is left, or an evaluation set of `data.not_in` cannot be read.
+    """
+    settings = settings_of(recipe.rewards.verify, tags_of(recipe.prompt))
+    usable = keep_usable(pool, recipe.data, recipe.rewards.kind, settings)
+    if not usable.problems:
+        told = "; ".join(one.told() for one in usable.left_out if one.count)
+        raise DataError(
+            f"data.source = {recipe.data.source}: the filters of the section `data` leave none of {len(pool)} "
+            f"problems: {told}. razona data inspect shows them."
+        )
+    return usable.problems
 
 
 def share_verifiable(problems: Sequence[Problem]) -> float:
