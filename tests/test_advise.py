@@ -1,6 +1,5 @@
 """Reinforcement or supervised fine-tuning: the evidence, the rules, the tree, and five planted situations."""
 
-import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,11 +9,11 @@ from typer.testing import CliRunner
 
 from razona.advise.advice import advise, lines_of, useful_steps
 from razona.advise.decision import TREE, Answer, Asked, decide, first_mend, leaves
-from razona.advise.evidence import Evidence, expected_signal, read_evidence, share_with_signal
+from razona.advise.evidence import Evidence, expected_signal, share_with_signal
 from razona.advise.measuring import Budget, keep_trainable, read_pool, share_verifiable
 from razona.advise.page import lines_of_tree, place_tree, tree_svg
+from razona.advise.published import PUBLISHED_RULES, apply_rules
 from razona.advise.questions import PAID, QUESTIONS, answer, read_answer
-from razona.advise.rules import RULES, apply_rules
 from razona.cli.main import app
 from razona.core.errors import DataError, ModelError, RecipeError
 from razona.core.files import write_jsonl
@@ -128,7 +127,7 @@ def test_every_answer_is_at_an_end_of_the_tree():
 
 def test_every_rule_has_a_source_and_sees_something_and_rules_may_disagree():
     rulings = apply_rules(replace(HEALTHY, worked_solutions=500, paid=exactly(0.2)))
-    assert len(rulings) == len(RULES) and all(one.source and one.saw and one.says for one in rulings)
+    assert len(rulings) == len(PUBLISHED_RULES) and all(one.source and one.saw and one.says for one in rulings)
     fired = {one.rule.split()[0] for one in rulings if one.fired}
     assert {"R3b", "R8", "R19"} <= fired and "R3" not in fired
 
@@ -190,11 +189,6 @@ def test_what_is_to_be_mended_first_is_named_with_its_figure():
 )
 def test_useful_steps_end_where_the_problems_with_signal_do(changes, span):
     assert useful_steps(load("demo"), replace(HEALTHY, **changes)) == span
-
-
-def test_evidence_is_read_back_as_it_was():
-    found = replace(HEALTHY, many=64, right_in_many=exactly(0.5))
-    assert read_evidence(json.loads(json.dumps(found.as_row()))) == found
 
 
 def test_the_drawn_tree_holds_every_question_once_and_lights_the_way_taken_alone():

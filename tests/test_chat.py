@@ -290,7 +290,7 @@ def interrupt_by_sigint() -> None:
 
 def read_until(terminal: int, *marks: str) -> str:
     """Read a terminal until it has shown these texts, one after the other."""
-    seen, place, deadline = "", 0, time.monotonic() + 60
+    seen, place, deadline = "", 0, time.monotonic() + 180
     for mark in marks:
         while (found := seen.find(mark, place)) < 0:
             assert time.monotonic() < deadline, seen

@@ -193,9 +193,14 @@ def test_no_process_outlives_its_verdict(walls):
     assert processes_with(mark) == []
 
 
-def rows_of(folder: Path) -> list[dict]:
+PARTS = [pytest.param(8, id="every eighth"), pytest.param(1, id="all", marks=pytest.mark.long)]
+
+
+def rows_of(folder: Path, every: int) -> list[dict]:
     names = ("code_mbpp_sanitized.jsonl", "code_humaneval.jsonl")
-    return [json.loads(line) for name in names for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+    lines = [line for name in names for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 563
+    return [json.loads(line) for line in lines[::every]]
 
 
 class _ReturnNone(ast.NodeTransformer):
@@ -230,23 +235,23 @@ def name_under_test(row: dict) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("every", PARTS)
 @pytest.mark.parametrize("walls", REAL_WALLS)
-def test_every_reference_solution_is_correct(shared_problems, walls):
+def test_every_reference_solution_is_correct(shared_problems, walls, every):
     if problem := problem_with(walls):
         pytest.skip(problem)
     options = CodeOptions(isolation=walls, timeout_s=30)
-    verdicts = {
-        row["id"]: check_code(row["answer"], read_code_row(row), options).verdict for row in rows_of(shared_problems)
-    }
-    assert len(verdicts) == 563
+    rows = rows_of(shared_problems, every)
+    verdicts = {row["id"]: check_code(row["answer"], read_code_row(row), options).verdict for row in rows}
     assert {name: verdict.reason for name, verdict in verdicts.items() if verdict.outcome is not Outcome.CORRECT} == {}
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("every", PARTS)
 @pytest.mark.parametrize("kind", ["returns nothing", "distorted"])
-def test_every_mutated_solution_is_incorrect(shared_problems, kind):
+def test_every_mutated_solution_is_incorrect(shared_problems, kind, every):
     accepted = []
-    for row in rows_of(shared_problems):
+    for row in rows_of(shared_problems, every):
         problem = read_code_row(row)
         mutation = _ReturnNone() if kind == "returns nothing" else _Distorted(name_under_test(row))
         program = mutation.visit(ast.parse(join_prompt(problem.prompt, row["answer"])))

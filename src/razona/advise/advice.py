@@ -8,7 +8,7 @@ from razona.advise.decision import MEANING, Answer, Decision, decide, first_mend
 from razona.advise.evidence import Evidence
 from razona.advise.measuring import Budget, Watcher, gather
 from razona.advise.page import write_advice_page
-from razona.advise.rules import apply_rules, percent
+from razona.advise.published import apply_rules, percent
 from razona.core.environment import describe_hardware
 from razona.core.files import write_json
 from razona.evaluate.statistics import Estimate

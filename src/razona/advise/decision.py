@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from razona.advise.evidence import Evidence
-from razona.advise.rules import ENOUGH_LABELS, FEW_LABELS, percent
+from razona.advise.published import ENOUGH_LABELS, FEW_LABELS, percent
 
 FEW_PROBLEMS = 50
 """Below it no source advises to train (azure-skills; Lucy)."""

@@ -1,7 +1,7 @@
 """What is known about a base model on a recipe's problems before anything is trained."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import comb
 
@@ -111,10 +111,3 @@ def expected_signal(pass_rate: float, group_size: int) -> float:
     0.9
     """
     return 1.0 - pass_rate**group_size - (1.0 - pass_rate) ** group_size
-
-
-def read_evidence(row: Mapping) -> Evidence:
-    """Read what `as_row` gave."""
-    estimates = ("paid", "right", "right_in_k", "signal", "form", "working_gain", "right_in_many")
-    values = {name: Estimate(**row[name]) if row[name] is not None else None for name in estimates}
-    return Evidence(**{**row, **values})

@@ -38,7 +38,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class PublishedRule:
     """One published rule."""
 
     rule: str
@@ -80,15 +80,15 @@ def _form_only(found: Evidence) -> tuple[bool, str]:
     )
 
 
-RULES: Sequence[Rule] = (
-    Rule(
+PUBLISHED_RULES: Sequence[PublishedRule] = (
+    PublishedRule(
         rule="R1 not verifiable",
         threshold="no program can check the answers",
         source=PREDIBASE,
         says="not RFT; with demonstrations SFT",
         see=lambda found: (found.verifiable < 0.5, f"{percent(found.verifiable)} of targets verify"),
     ),
-    Rule(
+    PublishedRule(
         rule="R2 no labels, but verifiable",
         threshold="no worked solutions",
         source=PREDIBASE,
@@ -98,35 +98,35 @@ RULES: Sequence[Rule] = (
             f"{found.worked_solutions:,} worked solutions",
         ),
     ),
-    Rule(
+    PublishedRule(
         rule="R3 few labels",
         threshold=f"fewer than {FEW_LABELS}",
         source=PREDIBASE,
         says="RFT",
         see=lambda found: (found.worked_solutions < FEW_LABELS, f"{found.worked_solutions:,} worked solutions"),
     ),
-    Rule(
+    PublishedRule(
         rule="R3b fewer than a thousand labels",
         threshold="fewer than about 1,000, and an automatic score",
         source="A public fine-tuning skill for Fireworks",
         says="RFT",
         see=lambda found: (found.worked_solutions < 1_000, f"{found.worked_solutions:,} worked solutions"),
     ),
-    Rule(
+    PublishedRule(
         rule="R4 working helps",
         threshold="accuracy with working above accuracy without; the interval excludes 0",
         source=PREDIBASE,
         says="RFT, even with labels",
         see=_cot,
     ),
-    Rule(
+    PublishedRule(
         rule="R5 labels, and the form is what is missing",
         threshold=f"50 labels and more; {FORM_ONLY:.0%} right that are not paid (ours)",
         source=AZURE,
         says="SFT",
         see=_form_only,
     ),
-    Rule(
+    PublishedRule(
         rule="R6 too little data",
         threshold="fewer than 50 problems: do not tune; fewer than 100: few",
         source=f"{AZURE}; {NOVA}; {LUCY}",
@@ -136,35 +136,35 @@ RULES: Sequence[Rule] = (
             "made as needed" if found.is_endless else f"{found.problems:,} problems",
         ),
     ),
-    Rule(
+    PublishedRule(
         rule="R7 nothing is paid",
         threshold="reward of the base 0 %",
         source=NOVA,
         says="SFT first",
         see=lambda found: (found.paid.value == 0, f"{percent(found.paid.value)} paid as correct"),
     ),
-    Rule(
+    PublishedRule(
         rule="R7b solved already",
         threshold="above 95 %",
         source=NOVA,
         says="RFT is not needed",
         see=lambda found: (found.paid.value > 0.95, f"{percent(found.paid.value)} paid as correct"),
     ),
-    Rule(
+    PublishedRule(
         rule="R8 too hard to begin with",
         threshold="mean below 10 % stops, below 25 % warns",
         source=LUCY,
         says="not RFT yet",
         see=lambda found: (found.paid.value < 0.25, f"{percent(found.paid.value)} paid as correct"),
     ),
-    Rule(
+    PublishedRule(
         rule="R8b too easy",
         threshold="mean above 85 %",
         source=LUCY,
         says="harder problems",
         see=lambda found: (found.paid.value > 0.85, f"{percent(found.paid.value)} paid as correct"),
     ),
-    Rule(
+    PublishedRule(
         rule="R8c too few problems within reach",
         threshold="at most 10 % of problems above zero, or half of them perfect",
         source=LUCY,
@@ -174,28 +174,28 @@ RULES: Sequence[Rule] = (
             f"{percent(found.above_zero)} above zero, {percent(found.perfect)} perfect",
         ),
     ),
-    Rule(
+    PublishedRule(
         rule="R9 failures outside of the good band",
         threshold="25 to 50 % of completions failing is good, above 70 % too hard",
         source=AZURE,
         says="problems of another difficulty",
         see=lambda found: (not 0.25 <= 1 - found.paid.value <= 0.5, f"{percent(1 - found.paid.value)} fail"),
     ),
-    Rule(
+    PublishedRule(
         rule="R10 it never succeeds",
         threshold="no completion right",
         source=COOKBOOK,
         says="no signal to climb on",
         see=lambda found: (found.right.value == 0, f"{percent(found.right.value)} right in any form"),
     ),
-    Rule(
+    PublishedRule(
         rule="R11 problems in the band",
         threshold=f"pass rate {BAND[0]:.0%} to {BAND[1]:.0%}",
         source=BAE,
         says="RFT learns most from these",
         see=lambda found: (found.in_band >= 0.3, f"{percent(found.in_band)} of problems"),
     ),
-    Rule(
+    PublishedRule(
         rule="R12 groups with signal",
         threshold="half of the groups (ours); 1 - p^G - (1 - p)^G if all problems were alike",
         source="exact for rewards of 0 and 1",
@@ -206,28 +206,28 @@ RULES: Sequence[Rule] = (
             f"{percent(expected_signal(found.paid.value, found.group_size))})",
         ),
     ),
-    Rule(
+    PublishedRule(
         rule="R13 it does not follow the form",
         threshold="form rate below 50 % (no source: see docs/advise.md)",
         source=CHU,
         says="a short SFT warm-up, then RFT",
         see=lambda found: (found.form.value < 0.5, f"{percent(found.form.value)} in the form"),
     ),
-    Rule(
+    PublishedRule(
         rule="R15 rules or inputs will shift",
         threshold="the person's word",
         source=CHU,
         says="RFT",
         see=lambda found: (bool(found.inputs_shift), {None: "not asked", True: "yes", False: "no"}[found.inputs_shift]),
     ),
-    Rule(
+    PublishedRule(
         rule="R17 beyond its reach",
         threshold="fewer than 10 % solved in 64 tries, beyond chance",
         source=YUE,
         says="distil from a stronger model; RFT adds no ability",
         see=_many,
     ),
-    Rule(
+    PublishedRule(
         rule="R19 chain them",
         threshold="worked solutions, and room above SFT",
         source="verl baselines: gemma-2-2b-it on GSM8K 23.9, SFT 52.1, then PPO 64.0",
@@ -237,14 +237,14 @@ RULES: Sequence[Rule] = (
             f"{found.worked_solutions:,} worked solutions, {percent(found.paid.value)} paid",
         ),
     ),
-    Rule(
+    PublishedRule(
         rule="R22 cut off",
         threshold="more than 30 % of completions reach the limit",
         source="Axolotl, training_stability.qmd",
         says="raise rollout.max_completion_tokens first",
         see=lambda found: (found.truncated > 0.3, f"{percent(found.truncated)} cut off"),
     ),
-    Rule(
+    PublishedRule(
         rule="V1 the verifier fails",
         threshold="more than 2 % of completions unverified (no source: ours)",
         source="NeMo-RL#431, verl#5635: failures that were scored as wrong",
@@ -258,7 +258,7 @@ RULES: Sequence[Rule] = (
 def apply_rules(found: Evidence) -> list[Ruling]:
     """Let every rule look at the evidence."""
     rulings = []
-    for rule in RULES:
+    for rule in PUBLISHED_RULES:
         fired, saw = rule.see(found)
         rulings.append(
             Ruling(rule=rule.rule, threshold=rule.threshold, saw=saw, fired=fired, says=rule.says, source=rule.source)
