@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from advised import HEALTHY, exactly
 from typer.testing import CliRunner
 
 from razona.advise.advice import advise, lines_of, useful_steps
@@ -31,39 +32,6 @@ class Silent:
         from contextlib import nullcontext
 
         return nullcontext(lambda done: None)
-
-
-def exactly(value: float) -> Estimate:
-    return Estimate(value=value, low=value, high=value)
-
-
-HEALTHY = Evidence(
-    model="m",
-    problems=5_000,
-    is_endless=False,
-    verifiable=1.0,
-    worked_solutions=0,
-    group_size=8,
-    num_sampled=100,
-    samples=8,
-    paid=exactly(0.3),
-    right=exactly(0.3),
-    right_in_k=exactly(0.8),
-    signal=exactly(0.7),
-    form=exactly(0.9),
-    truncated=0.0,
-    unverified=0.0,
-    above_zero=0.8,
-    perfect=0.0,
-    in_band=0.5,
-    mean_tokens=100.0,
-    tokens_p90=200,
-    working_gain=exactly(0.1),
-    best_prompt="training",
-    best_prompt_right=0.3,
-    many=0,
-    right_in_many=None,
-)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,15 @@ def advise(
     """
     found = gather(recipe, out, budget, watcher, inputs_shift, worked_solutions)
     decision = decide(found)
-    told = {
+    told = told_of(recipe, found, decision) | {"hardware": describe_hardware()}
+    write_json(out / "advice.json", told)
+    write_advice_page(told, decision.path, decision.answer, out / "advice.html")
+    return told
+
+
+def told_of(recipe: Recipe, found: Evidence, decision: Decision) -> dict[str, object]:
+    """Give what an advice says of its evidence; `advice.json` adds the hardware."""
+    return {
         "answer": str(decision.answer),
         "meaning": MEANING[decision.answer],
         "expect": expectation(recipe, found, decision.answer),
@@ -56,11 +64,7 @@ def advise(
         "rulings": [asdict(one) for one in apply_rules(found)],
         "figures": figures_of(found),
         "evidence": found.as_row(),
-        "hardware": describe_hardware(),
     }
-    write_json(out / "advice.json", told)
-    write_advice_page(told, decision.path, decision.answer, out / "advice.html")
-    return told
 
 
 def told_without_model(decision: Decision) -> dict[str, object]:

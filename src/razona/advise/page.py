@@ -155,7 +155,7 @@ STYLE = """
 .tree g.dim { opacity: .5; }
 .tree g.lit rect { stroke: var(--tuned); stroke-width: 2; }
 .tree g.lit.leaf rect { fill: var(--tuned); }
-.tree g.lit.leaf text { fill: #fff; font-weight: 600; }
+.tree g.lit.leaf text { fill: var(--paper); font-weight: 600; }
 .tree .edge.lit { stroke: var(--tuned); stroke-width: 2.5; opacity: 1; }
 .tree .word.lit { fill: var(--tuned); font-weight: 600; }
 .answer-told { font-size: 1.12rem; max-width: 62ch; }
@@ -182,7 +182,7 @@ def write_advice_page(found: Mapping, path: Sequence[Asked], answer: Answer, pla
         f'<h1>{escape(str(answer))}</h1><p class="answer-told">{escape(found["meaning"])}</p>',
         f"<p>{escape(found['expect'])}</p>" if found["expect"] else "",
         f"<h2>First</h2><ul>{first}</ul>" if first else "",
-        f'<h2>The way there</h2><div class="tree" tabindex="0">{tree_svg(path, answer)}</div>',
+        f'<h2>The way there</h2><div class="tree scroll" tabindex="0">{tree_svg(path, answer)}</div>',
         f'<ol class="way">{way}</ol>',
         _rules(found["rulings"]),
         _figures(found["figures"]),
@@ -206,7 +206,7 @@ def _rules(rulings: Sequence[Mapping]) -> str:
     rows = "".join(_rule_row(one) for one in rulings)
     return (
         "<h2>What the published rules say</h2><p class='hint'>They disagree; each is shown with what it saw here.</p>"
-        "<div class='tree'><table class='advice'><thead><tr><th>rule</th><th>threshold</th><th>saw</th><th>fired</th>"
+        "<div class='scroll'><table class='advice'><thead><tr><th>rule</th><th>threshold</th><th>saw</th><th>fired</th>"
         f"<th>then</th><th>source</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
