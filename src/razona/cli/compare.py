@@ -25,6 +25,7 @@ from razona.cli.evaluate import (
 )
 from razona.cli.options import JsonOption, SetOption
 from razona.core.errors import DataError, RecipeError
+from razona.core.markdown import plain
 from razona.core.rundir import RunDir
 from razona.core.terminal import say, say_json, visible
 
@@ -242,7 +243,7 @@ def print_comparison(console: "Console", summary: Mapping) -> None:
 
 def markdown(summary: Mapping) -> str:
     """Give the comparison as Markdown."""
-    names = summary["names"]
+    names = {side: plain(name) for side, name in summary["names"].items()}
     lines = [f"| | {names['base']} | {names['tuned']} |", "|---|---:|---:|"]
     lines += [f"| {label} | {one} | {two} |" for label, one, two in table_rows(summary)]
     return "\n".join([f"**{summary['base']['n']} problems, 95 % intervals**", "", *lines, "", summary["paragraph"]])
