@@ -6,7 +6,7 @@ of two long collections differs). The exceptions say `may_be_correct`: a target 
 its own text, may be accepted or refused, only not late.
 
 `python tests/hostile.py` gives every one to `razona.verify.check` in this process and prints, as JSON, which
-were accepted, which were late and how much memory this process and its workers ever held.
+were accepted, which were late, which was slowest, and how much memory this process and its workers ever held.
 """
 
 import json
@@ -345,7 +345,7 @@ def main(marker: Path) -> None:
 
     check(r"\boxed{\sin^2 x}", r"1-\cos^2 x")  # whatever is started once is started now
     before = peak_mib()
-    accepted, late, workers = [], {}, 0.0
+    accepted, late, workers, slowest = [], {}, 0.0, (0.0, "")
     for one in corpus(marker):
         print(one.name, file=sys.stderr, flush=True)  # where it hangs, should it hang
         start = time.perf_counter()
@@ -353,13 +353,15 @@ def main(marker: Path) -> None:
         seconds = time.perf_counter() - start
         if verdict.outcome is Outcome.CORRECT and not one.may_be_correct:
             accepted.append(one.name)
+        slowest = max(slowest, (round(seconds, 3), one.name))
         if seconds >= DEADLINE_S:
             late[one.name] = round(seconds, 3)
         workers = max([workers, *map(peak_mib, descendants(os.getpid()))])
     ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     grown = peak_mib() - before
     workers = max(workers, ended)
-    print(json.dumps({"accepted": accepted, "late": late, "grown_mib": grown, "worker_mib": workers}))
+    figures = {"accepted": accepted, "late": late, "grown_mib": grown, "worker_mib": workers, "slowest": slowest}
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

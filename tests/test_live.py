@@ -18,10 +18,10 @@ from razona.cli.live import (
     draw_sample,
     read_sample,
     sparkline,
-    visible,
 )
 from razona.cli.progress import RichWatcher
 from razona.core.rundir import RunDir
+from razona.core.terminal import visible
 from razona.train.health import Finding
 
 UGLY_TEXTS = ["\x1b]0;t\x07\x1b[2J\x9b2J", *ACTING_TEXTS, "好" * 5000, "a\n" * 5000, "\n\n", ""]

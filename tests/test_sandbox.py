@@ -1,31 +1,18 @@
 """Attacks on the code verifier: none forges a verdict, and none gets out, under any wall and any user."""
 
 import functools
-import json
 import os
-import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from sandbox_runs import WALLS, run_jobs
 
-import razona
 from razona.verify.code import CodeOptions, Isolation, check_code, problem_with, read_code_row
 
-OTHER_USER = 12345
 TIMEOUT_S = 0.4
-SOURCES = Path(razona.__file__).parents[1]
 SECRET = Path(__file__)
 """A file of the host that no sandboxed code may read."""
-WALLS = [
-    ("bubblewrap", "root"),
-    ("landlock", "normal user"),
-    pytest.param("bubblewrap", "normal user", marks=pytest.mark.slow),
-    pytest.param("landlock", "root", marks=pytest.mark.slow),
-]
-
 # Completions for `f(2) == 5` and `f(3) == 10` that want to be CORRECT without knowing n * n + 1.
 FORGERIES = {
     "an object that equals everything": """
@@ -267,18 +254,6 @@ def f():
     except (OSError, ValueError, RuntimeError, MemoryError): return "held"
     return "out: " + repr(found)[:80]
 """
-CHILD = """
-import json, sys
-from concurrent.futures import ThreadPoolExecutor
-from razona.verify.code import CodeOptions, Isolation, check_code, problem_with, read_code_row
-isolation, timeout_s, jobs = json.load(sys.stdin)
-problem = problem_with(Isolation(isolation))
-def run(job):
-    report = check_code(job[0], read_code_row(job[1]), CodeOptions(isolation=Isolation(isolation), timeout_s=timeout_s))
-    return report.verdict.outcome, report.verdict.reason
-with ThreadPoolExecutor(4) as pool:
-    print(json.dumps([problem, [] if problem else list(pool.map(run, jobs))]))
-"""
 
 
 def forgery_job(name: str) -> tuple[str, dict]:
@@ -294,47 +269,12 @@ def escape_job(name: str) -> tuple[str, dict]:
 
 
 @functools.cache
-def other_users_python() -> str | None:
-    """Give an interpreter that another user may start; a home folder's often may not."""
-    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
-        command = [python, "-c", "import sys, ctypes; assert sys.version_info >= (3, 11)"]
-        try:
-            if shutil.which(python) and subprocess.run(command, user=OTHER_USER, capture_output=True).returncode == 0:
-                return python
-        except OSError:
-            continue
-    return None
-
-
-@functools.cache
 def verdicts(isolation: str, user: str, kind: str) -> dict[str, tuple[str, str]]:
     """Run every attack of a kind, as root or as a normal user, and give outcome and reason by name."""
     names = list(FORGERIES) if kind == "forgery" else [*ESCAPES, *RAW_CALLS]
     jobs = [forgery_job(name) if kind == "forgery" else escape_job(name) for name in names]
-    is_root = os.geteuid() == 0
-    if user == "root" and not is_root:
-        pytest.skip("the tests do not run as root")
-    python = sys.executable if user == "root" or not is_root else other_users_python()
-    if python is None:
-        pytest.skip(f"no Python of 3.11 or later that uid {OTHER_USER} may start")
-    done = subprocess.run(
-        [python, "-c", CHILD],
-        input=json.dumps([isolation, TIMEOUT_S, jobs]),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd="/",
-        user=OTHER_USER if user == "normal user" and is_root else None,
-        env={"PYTHONPATH": str(SOURCES), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    if "PermissionError" in done.stderr or "No module named 'razona" in done.stderr:
-        pytest.skip(f"uid {OTHER_USER} may not read {SOURCES}")
-    assert done.returncode == 0, done.stderr
-    problem, results = json.loads(done.stdout)
-    if problem:
-        pytest.skip(f"{isolation} does not work here as {user}: {problem}")
-    return {name: (outcome, reason) for name, (outcome, reason) in zip(names, results, strict=True)}
+    found = run_jobs(isolation, user, jobs, TIMEOUT_S)
+    return {name: (one.outcome, one.reason) for name, one in zip(names, found, strict=True)}
 
 
 @pytest.mark.parametrize(("isolation", "user"), WALLS)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from razona.advise.decision import Decision, decide
 from razona.advise.evidence import Evidence, expected_signal
 from razona.core.errors import RecipeError
+from razona.core.terminal import say
 from razona.evaluate.statistics import Estimate
 
 GROUP_SIZE = 8
@@ -57,7 +58,7 @@ def ask_all(ask: Callable[[Question], str]) -> dict[str, str]:
             try:
                 answers[question.key] = read_answer(question, ask(question))
             except RecipeError as error:
-                print(error)
+                say(error)
     return answers
 
 

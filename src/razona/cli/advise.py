@@ -1,6 +1,5 @@
 """`razona advise`: reinforcement or supervised fine-tuning?"""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from razona.cli.options import JsonOption, SetOption
 from razona.core.errors import RecipeError
+from razona.core.terminal import say, say_json
 
 
 def advise_command(
@@ -66,15 +66,15 @@ def advise_command(
         )
         page = place / "advice.html"
     if as_json:
-        print(json.dumps(told, indent=2, ensure_ascii=False, default=asdict))
+        say_json(told, default=asdict)
         return
     for line in lines_of(told):
-        print(line)
-    print()
+        say(line)
+    say()
     for line in lines_of_tree([Asked(**one) for one in told["path"]], Answer(told["answer"])):  # pyright: ignore
-        print(line)
+        say(line)
     if page:
-        print(f"\nPage: {page}")
+        say(f"\nPage: {page}")
 
 
 def _ask(question) -> str:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from razona.core.terminal import say
+
 app = typer.Typer(help="Rebuild and describe the embedded base model.", no_args_is_help=True)
 
 
@@ -33,4 +35,4 @@ def build(
     options = BuildOptions(
         seed=seed, steps=steps, minutes=minutes, evaluate_every=evaluate_every, evaluate_problems=evaluate_problems
     )
-    build_base(out, options, say=lambda line: print(line, flush=True))
+    build_base(out, options, say=lambda line: say(line, flush=True))

@@ -1,6 +1,5 @@
 """`razona chat`: questions to a model, one at a time."""
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import typer
 from razona.cli.evaluate import RecipeOption, recipe_for
 from razona.cli.options import SetOption
 from razona.core.errors import RazonaError, RecipeError
+from razona.core.terminal import say, say_json, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,7 +91,7 @@ def chat_command(
             **asdict(settings),
             "answers": [asdict(answer) for answer in answers],
         }
-        print(json.dumps(figures, indent=2))  # ASCII: what a model writes may be an order to a terminal
+        say_json(figures)
     if is_stopped:
         raise typer.Exit(130)
 
@@ -109,7 +109,7 @@ def talk(speakers: "list[Speaker]", session: Session, console: "Console") -> Non
             import readline  # noqa: F401 - input() edits lines and knows earlier ones with it
         console.print(INTRODUCTION, style="dim")
     else:
-        print(f"razona: {INTRODUCTION}", file=sys.stderr)
+        say(f"razona: {INTRODUCTION}", to_stderr=True)
     for line in _typed_lines() if is_typed else _piped_lines():
         if line.startswith("/"):
             if not obey(line, session, console):
@@ -211,8 +211,6 @@ def _number(text: str) -> float | None:
 def _say(console: "Console", words: str) -> None:
     from rich.text import Text
 
-    from razona.cli.live import visible
-
     console.print(Text(visible(words), style="dim"), soft_wrap=True)
 
 
@@ -222,9 +220,9 @@ def _typed_lines() -> Iterator[str]:
         try:
             yield _clean(input(PROMPT))
         except KeyboardInterrupt:
-            print("\n(/quit or Ctrl-D leaves)")
+            say("\n(/quit or Ctrl-D leaves)")
         except EOFError:
-            print()
+            say()
             return
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from razona.cli.live import visible
 from razona.cli.options import AgainstOption, AllowOption, JsonOption, OutOption, SetOption
+from razona.core.terminal import say_json, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PROBLEMS, DEFAULT_BUDGET_S = 32, 60.0
 """Problems that are sampled, and the longest that it may take, unless `--samples` says otherwise."""
-PLAIN_WIDTH = 120
-"""Columns where the output is no terminal."""
 STYLES = {"error": "bold red", "warning": "yellow"}
 
 
@@ -83,12 +81,11 @@ def _load(recipe: "Recipe") -> "Policy":
 def _finish(result: "CheckResult", name: str, as_json: bool) -> None:
     """Print a result and end with 1 where it has errors."""
     if as_json:
-        print(json.dumps({"recipe": name, **result.as_row()}, indent=2, ensure_ascii=False))
+        say_json({"recipe": name, **result.as_row()})
     else:
-        from rich.console import Console
+        from razona.cli.console import make_console
 
-        terminal = Console()
-        print_result(terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH), result, name)
+        print_result(make_console(), result, name)
     if result.errors:
         raise typer.Exit(1)
 

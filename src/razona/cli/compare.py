@@ -1,6 +1,5 @@
 """`razona compare`: two models, or two runs, on the same problems."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,9 @@ from razona.cli.evaluate import (
 )
 from razona.cli.options import JsonOption, SetOption
 from razona.core.errors import DataError, RecipeError
+from razona.core.markdown import plain
 from razona.core.rundir import RunDir
+from razona.core.terminal import say, say_json, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,9 +133,9 @@ def compare_command(
     if picture is not None:
         write_comparison_png(summary, picture)
     if as_json:
-        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        say_json(summary)
     elif layout == "md":
-        print(markdown(summary))
+        say(markdown(summary))
     else:
         print_comparison(console, summary)
         console.print(f"Page: {page}   Figures: {place}/summary.json", highlight=False, soft_wrap=True)
@@ -229,19 +230,20 @@ def print_comparison(console: "Console", summary: Mapping) -> None:
     """Print both sides' figures as a table, and what they say."""
     from rich.panel import Panel
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=f"{summary['base']['n']} problems, 95 % intervals", title_justify="left")
     for column in ("", summary["names"]["base"], summary["names"]["tuned"]):
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(Text(visible(column)), justify="right" if column else "left")
     for row in table_rows(summary):
         table.add_row(*row)
     console.print(table)
-    console.print(Panel(summary["paragraph"], title="In plain words", title_align="left"))
+    console.print(Panel(Text(visible(summary["paragraph"])), title="In plain words", title_align="left"))
 
 
 def markdown(summary: Mapping) -> str:
     """Give the comparison as Markdown."""
-    names = summary["names"]
+    names = {side: plain(name) for side, name in summary["names"].items()}
     lines = [f"| | {names['base']} | {names['tuned']} |", "|---|---:|---:|"]
     lines += [f"| {label} | {one} | {two} |" for label, one, two in table_rows(summary)]
     return "\n".join([f"**{summary['base']['n']} problems, 95 % intervals**", "", *lines, "", summary["paragraph"]])

@@ -1,6 +1,5 @@
 """`razona data`: what a data set holds, and what a recipe makes of it."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from razona.cli.options import JsonOption, SetOption
+from razona.core.terminal import say, say_json
 from razona.data.inspect import MAX_NAMED, Finding
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def inspect(
     held_out = {name: read_in_order(asked(name)).problems for name in against or []}
     found = inspect_problems(loaded.problems, loaded.source, held_out, is_math=loaded.kind == "math")
     if as_json:
-        print(json.dumps(found.as_row(), indent=2, ensure_ascii=False))
+        say_json(found.as_row())
         return
     for line in report(found):
-        print(line)
+        say(line)
 
 
 @app.command()
@@ -96,11 +96,11 @@ def prepare(
     if out is not None:
         write_jsonl(out, [_problem_row(one.problem) for one in selection.to_train_on])
     if as_json:
-        print(json.dumps(figures, indent=2, ensure_ascii=False))
+        say_json(figures)
         return
     for line in prepared(selection):
-        print(line)
-    print(f"{figures['seconds']} s" + (f"; written to {out}" if out else ""))
+        say(line)
+    say(f"{figures['seconds']} s" + (f"; written to {out}" if out else ""))
 
 
 def _problem_row(problem: "Problem") -> dict[str, object]:

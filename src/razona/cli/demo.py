@@ -1,6 +1,5 @@
 """`razona demo`: the whole loop on this machine."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from razona.cli.evaluate import with_interval
 from razona.cli.options import JsonOption, ResumeOption, SetOption
+from razona.core.terminal import say_json, visible
 
 INTRODUCTION = """\
 A base model tries problems that it has never seen. It is measured, trained with GRPO on nothing but whether its
@@ -38,7 +38,7 @@ def demo_command(
     with explained_exhaustion(recipe):
         summary = demo(recipe, out, resume=resume, watcher=RichWatcher(console))
     if as_json:
-        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        say_json(summary)
         return
     print_summary(console, summary)
     console.print(
@@ -53,6 +53,7 @@ def print_summary(console: object, summary: Mapping) -> None:
     from rich.console import Console
     from rich.panel import Panel
     from rich.table import Table
+    from rich.text import Text
 
     assert isinstance(console, Console)
     table = Table(title="Base and tuned on the same problems (95 % intervals)", title_justify="left")
@@ -80,7 +81,7 @@ def print_summary(console: object, summary: Mapping) -> None:
             mark = "right" if example[f"{side}_outcome"] == "correct" else "wrong"
             console.print(f"  {side:5} {mark}: {example[side].strip()}", highlight=False, markup=False, soft_wrap=True)
     console.print()
-    console.print(Panel(summary["paragraph"], title="In plain words", title_align="left"))
+    console.print(Panel(Text(visible(summary["paragraph"])), title="In plain words", title_align="left"))
 
 
 def _prompts(figures: Mapping[str, Mapping[str, float]]) -> str:

@@ -1,6 +1,5 @@
 """`razona eval`: a model on problems, with intervals."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from razona.cli.options import JsonOption, SetOption
+from razona.core.terminal import say_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ def eval_command(
     with stages(RichWatcher(console)) as stage:
         figures = evaluate_named(model, wanted, loaded, place, stage)
     if as_json:
-        print(json.dumps(figures, indent=2, ensure_ascii=False))
+        say_json(figures)
         return
     print_figures(console, figures)
     console.print(f"Completions and figures: {place}", highlight=False, soft_wrap=True)

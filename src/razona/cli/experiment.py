@@ -1,6 +1,5 @@
 """`razona experiment`: ways to train, held against each other at an equal budget."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from razona.cli.options import JsonOption, SetOption
 from razona.core.errors import RecipeError
+from razona.core.terminal import say, say_json
 
 if TYPE_CHECKING:
     from razona.cli.progress import RichWatcher
@@ -48,11 +48,11 @@ def rft_vs_sft(
     design = Design(recipe=recipe, labels=read_counts(labels), num_problems=problems, samples=samples)
     found = run_and_write(design, place, Told(RichWatcher(console)))
     if as_json:
-        print(json.dumps(found, indent=2))
+        say_json(found)
         return
-    print(experiment_table(found))
-    print(contrast_table(found))
-    print(f"{place}/experiment.md, experiment.svg, experiment.json")
+    say(experiment_table(found))
+    say(contrast_table(found))
+    say(f"{place}/experiment.md, experiment.svg, experiment.json")
 
 
 def read_counts(text: str) -> list[int]:

@@ -1,6 +1,5 @@
 """`razona export`: what a run has trained, in formats that others load."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from razona.cli.options import JsonOption, SetOption
+from razona.core.terminal import say_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ def export_command(
     console = make_console(to_stderr=as_json)
     found = export(run, wanted, out, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
         return
     print_exports(console, found, out or run / "export")
 

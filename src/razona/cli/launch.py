@@ -17,6 +17,7 @@ from razona.core.environment import describe_command
 from razona.core.errors import MachineError, RecipeError
 from razona.core.launch import sharding
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 
 if TYPE_CHECKING:
     from razona.recipe import Recipe
@@ -82,7 +83,7 @@ def launch(asked: Asked, recipe: "Recipe", folder: Path, arguments: Sequence[str
     check_sharding(train.method, recipe.model.load_in_4bit, sharding(environment))
     unwise = check_machine(planned)
     if unwise:
-        print(f"razona: {unwise}", file=sys.stderr)
+        say(f"razona: {unwise}", to_stderr=True)
     again = describe_command(sys.argv) + ("" if "--resume" in sys.argv else " --resume")
     command = [sys.executable, "-m", "razona", *arguments]
     return run_processes(planned, command, environment, RunDir(folder), again)

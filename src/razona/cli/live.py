@@ -5,7 +5,6 @@ as rich's markup. Letters of right-to-left scripts are not: a terminal may order
 """
 
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from rich.text import Text
 from razona.core.nouns import Outcome
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
+from razona.core.terminal import visible
 
 Row = Mapping[str, float | None]
 
@@ -33,8 +33,6 @@ MAX_SPARK_WIDTH = 64  # columns
 LABEL_COLUMNS = 34  # what stands beside a sparkline
 MAX_QUESTION_LINES = 2
 MAX_COMPLETION_LINES = 5
-ACTED_ON = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories: controls, formats such as changes of direction, half characters, unknown ones, line ends."""
 STYLES = {Outcome.CORRECT: "green", Outcome.INCORRECT: "red", Outcome.NO_ANSWER: "yellow"}
 
 
@@ -46,18 +44,6 @@ class StoredSample:
     """As stored in `completions/step-*.jsonl`."""
     num_stored: int
     """Completions of that step."""
-
-
-def visible(words: str) -> str:
-    r"""Give the text with every character that a terminal might act on written out, line ends apart.
-
-    >>> visible("\x1b[2J" + "34")
-    '\\x1b[2J34'
-    """
-    return "".join(
-        one.encode("unicode_escape").decode("ascii") if one != "\n" and unicodedata.category(one) in ACTED_ON else one
-        for one in words
-    )
 
 
 def clip_lines(words: str, width: int, limit: int) -> list[str]:

@@ -26,6 +26,7 @@ from razona.cli import (
 )
 from razona.core.errors import RazonaError
 from razona.core.launch import is_main_process, num_processes, process_index, refuse_several_processes
+from razona.core.terminal import say
 
 app = typer.Typer(
     name="razona",
@@ -57,7 +58,7 @@ def _root(
     context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and leave.")
 ) -> None:
     if version:
-        print(__version__)
+        say(__version__)
         raise typer.Exit
     if context.invoked_subcommand not in (None, "train"):
         refuse_several_processes(f"razona {context.invoked_subcommand}")
@@ -81,8 +82,8 @@ def main() -> None:
         app()
     except RazonaError as error:
         who = "razona" if is_main_process() else f"razona (process {process_index()} of {num_processes()})"
-        print(f"{who}: {error}", file=sys.stderr)
+        say(f"{who}: {error}", to_stderr=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        print(f"razona: the system refused: {error}", file=sys.stderr)
+        say(f"razona: the system refused: {error}", to_stderr=True)
         sys.exit(1)

@@ -6,7 +6,6 @@ The agent gives each its place among them, and ends all of them when one ends ba
 import logging
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from razona.core.launch import LAUNCHER
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -122,10 +122,10 @@ def _tell_failure(failures: "Mapping[int, ProcessFailure]", num_processes: int, 
         ended = f"was killed by {failure.signal_name()}"
     if code == -signal.SIGKILL:
         ended += " (by the kernel if memory ran out: `dmesg` tells; else by a person or the cluster)"
-    print(
+    say(
         f"razona: process {index} of {num_processes} (pid {failure.pid}) {ended}. The run was stopped. "
         f"{_way_on(run, resume_with)}",
-        file=sys.stderr,
+        to_stderr=True,
     )
     return 1
 
@@ -149,7 +149,7 @@ def first_failure(failures: "Mapping[int, ProcessFailure]") -> "tuple[int, Proce
 
 def _tell_signal(received: signal.Signals, run: RunDir, resume_with: str) -> int:
     word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}.get(received, "stopped")
-    print(f"razona: {word} ({received.name}). {_way_on(run, resume_with)}", file=sys.stderr)
+    say(f"razona: {word} ({received.name}). {_way_on(run, resume_with)}", to_stderr=True)
     return 128 + received
 
 

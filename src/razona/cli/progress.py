@@ -18,8 +18,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from razona.cli.live import LiveView, read_sample, visible
+from razona.cli.console import make_console as make_plain_console
+from razona.cli.live import LiveView, read_sample
 from razona.core.rundir import RunDir
+from razona.core.terminal import visible
 
 with redirect_stdout(sys.stderr):  # with WANDB_MODE=offline transformers prints a line while it is imported
     from razona.embedded.demo import Watcher
@@ -39,8 +41,7 @@ SPEED_PERIOD_S = 3600.0
 
 def make_console(*, to_stderr: bool, is_quiet: bool = False) -> Console:
     """Give the console that the verbs print on; a quiet one shows nothing."""
-    console = Console(stderr=to_stderr, quiet=is_quiet)
-    return console if console.is_terminal else Console(stderr=to_stderr, quiet=is_quiet, width=PLAIN_WIDTH)
+    return make_plain_console(to_stderr=to_stderr, is_quiet=is_quiet, plain_width=PLAIN_WIDTH)
 
 
 def describe_step(row: Mapping[str, float | None]) -> str:
@@ -66,13 +67,13 @@ class RichWatcher(Watcher):
     def _progress(self) -> Progress:
         return Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=self.console,
             speed_estimate_period=SPEED_PERIOD_S,
         )
@@ -93,7 +94,7 @@ class RichWatcher(Watcher):
             yield lambda done: None
             return
         with self._progress() as progress:
-            task = progress.add_task(f"  {title}", total=total, figures="")
+            task = progress.add_task(f"  {visible(title)}", total=total, figures="")
             yield lambda done: progress.advance(task, done)
 
     @contextmanager

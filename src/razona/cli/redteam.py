@@ -1,19 +1,16 @@
 """`razona redteam`: attacks on a recipe's rewards."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from razona.cli.options import JsonOption, SetOption
+from razona.core.terminal import say_json, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from razona.rewards.redteam import ScoreCard
-
-PLAIN_WIDTH = 120
-"""Columns where the output is no terminal."""
 
 
 def redteam_command(
@@ -32,12 +29,11 @@ def redteam_command(
     recipe = load(recipe_name, overrides or [])
     card = red_team(recipe.rewards, tags_of(recipe.prompt))
     if as_json:
-        print(json.dumps(card.as_row(), indent=2))
+        say_json(card.as_row())
     else:
-        from rich.console import Console
+        from razona.cli.console import make_console
 
-        terminal = Console()
-        print_card(terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH), card, recipe.name)
+        print_card(make_console(), card, recipe.name)
     if not card.is_passed:
         raise typer.Exit(1)
 
@@ -59,7 +55,7 @@ def print_card(console: "Console", card: "ScoreCard", recipe_name: str) -> None:
         table.add_column(column)
     for check in card.checks:
         mark = Text("passed", "green") if check.is_passed else Text("FAILED", "bold red")
-        table.add_row(check.name, mark, Text(check.finding))
+        table.add_row(check.name, mark, Text(visible(check.finding)))
     console.print(table)
     if not card.worst:
         return
@@ -68,8 +64,8 @@ def print_card(console: "Console", card: "ScoreCard", recipe_name: str) -> None:
         pairs.add_column(column, overflow="fold")
     for pair in card.worst:
         pairs.add_row(
-            Text(pair.problem),
-            Text(f"{pair.wrong_pay:g}  {pair.wrong_pattern}\n{pair.wrong_text}"),
-            Text(f"{pair.right_pay:g}  {pair.right_pattern}\n{pair.right_text}"),
+            Text(visible(pair.problem)),
+            Text(visible(f"{pair.wrong_pay:g}  {pair.wrong_pattern}\n{pair.wrong_text}")),
+            Text(visible(f"{pair.right_pay:g}  {pair.right_pattern}\n{pair.right_text}")),
         )
     console.print(pairs)

@@ -1,10 +1,11 @@
 """`razona report`: the page of a run."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from razona.core.terminal import say
 
 if TYPE_CHECKING:
     from razona.core.rundir import RunDir
@@ -31,10 +32,10 @@ def report_command(
     if port is not None and not watch:
         raise RecipeError(f"--port {port} was given without --watch, so nothing would be served. Add --watch.")
     if not watch:
-        print(write_page(RunDir(run)))
+        say(write_page(RunDir(run)))
     if curves is not None:
         write_curves_png(RunDir(run), curves)
-        print(curves)
+        say(curves)
     if watch:
         watch_page(RunDir(run), DEFAULT_PORT if port is None else port)
         raise typer.Exit(130)
@@ -46,7 +47,7 @@ def watch_page(run: "RunDir", port: int) -> None:
 
     with PageServer(run, port) as server:
         try:
-            print(f"The page of {run.root}: {server.address}   (this machine only; Ctrl-C ends it)", flush=True)
-            follow(server, say=lambda line: print(f"razona: {line}", file=sys.stderr, flush=True))
+            say(f"The page of {run.root}: {server.address}   (this machine only; Ctrl-C ends it)", flush=True)
+            follow(server, say=lambda line: say(f"razona: {line}", to_stderr=True, flush=True))
         except KeyboardInterrupt:
-            print(f"\nNo longer served. The page as a file: {run.report}", flush=True)
+            say(f"\nNo longer served. The page as a file: {run.report}", flush=True)

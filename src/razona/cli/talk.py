@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from razona.cli.live import visible
+from razona.cli.console import make_console
+from razona.core.terminal import visible
 from razona.evaluate.chat import Answer, Talk
 from razona.evaluate.parts import Part, Piece
 
@@ -33,8 +34,7 @@ Write = Callable[[str, str], None]
 
 def make_talk_console(*, is_quiet: bool = False) -> Console:
     """Give the console that answers are shown on; without a terminal it breaks no lines."""
-    console = Console(quiet=is_quiet)
-    return console if console.is_terminal else Console(quiet=is_quiet, width=PLAIN_WIDTH)
+    return make_console(is_quiet=is_quiet, plain_width=PLAIN_WIDTH)
 
 
 @dataclass(slots=True)

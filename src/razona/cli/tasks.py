@@ -1,11 +1,11 @@
 """`razona tasks`: what the generators make."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from razona.cli.options import JsonOption
+from razona.core.terminal import say, say_json
 
 
 def tasks_command(
@@ -25,14 +25,14 @@ def tasks_command(
             for name, made in tasks.FAMILIES.items()
         ]
         if as_json:
-            print(json.dumps(rows, indent=2))
+            say_json(rows)
             return
         for row in rows:
             counts = ", ".join(f"level {key}: {number:,}" for key, number in row["distinct"].items())
-            print(f"{row['family']:18} {row['description']}\n{'':18} at least this many different ones: {counts}")
+            say(f"{row['family']:18} {row['description']}\n{'':18} at least this many different ones: {counts}")
         return
     for problem in tasks.distinct_problems(split, count, seed=seed, families=[family], levels=[level]):
         if as_json:
-            print(json.dumps({"question": problem.question, "steps": problem.steps, "target": problem.target}))
+            say_json({"question": problem.question, "steps": problem.steps, "target": problem.target}, indent=None)
         else:
-            print(f"{problem.question}\n  {'. '.join(problem.steps)}.\n  Target: {problem.target}\n")
+            say(f"{problem.question}\n  {'. '.join(problem.steps)}.\n  Target: {problem.target}\n")

@@ -1,7 +1,6 @@
 """`razona train`: GRPO from a recipe."""
 
 import atexit
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from razona.cli.options import AgainstOption, AllowOption, JsonOption, OutOption
 from razona.core.errors import RecipeError
 from razona.core.launch import end_with_launcher, is_main_process
 from razona.core.launch import num_processes as processes_of_run
+from razona.core.terminal import say_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,7 +112,7 @@ def train_command(
             "guard_seconds": round(result.guard_seconds, 1),
             "fine_tuned": asdict(result.fine_tuned) if result.fine_tuned else None,
         }
-        print(json.dumps(figures, indent=2))
+        say_json(figures)
         _leave()
         return
     if result.fine_tuned:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from razona.cli.options import JsonOption
+from razona.core.terminal import say, say_json
 
 
 def verify_command(
@@ -36,9 +37,7 @@ def verify_command(
     options = VerifyOptions(kind=kind, is_unmarked_allowed=unmarked, policies=parse_policies(settings or []))
     summary = verify_file(file, out, options)
     if as_json:
-        import json
-
-        print(json.dumps(summary.as_row()))
+        say_json(summary.as_row(), indent=None)
         return
     for line in summary.lines():
-        print(line)
+        say(line)

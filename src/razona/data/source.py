@@ -227,16 +227,30 @@ def _problem(row: Mapping[str, object], number: int, question: str, target: str,
             f"{section.source}, row {number}: column {target!r} holds no target: {str(row[target])!r:.200}; expected "
             "one after the last ####. Fill it in, or leave the row out."
         )
+    asked = _question_text(row[question])
+    for name, text in ((question, asked), (target, str(row[target])), ("id", str(row.get("id")))):
+        _refuse_half_characters(text, f"{section.source}, row {number}: column {name!r}")
     extra = {name: value for name, value in row.items() if name not in (question, target, "id")}
     if mark:
         extra.setdefault("solution", working.strip())
     return Problem(
         id=str(row.get("id") or f"row-{number:06d}"),
-        question=with_test(strip_wrapper(_question_text(row[question])), row),
+        question=with_test(strip_wrapper(asked), row),
         target=truth,
         family=_family(section.source),
         extra=extra,
     )
+
+
+def _refuse_half_characters(text: str, where: str) -> None:
+    r"""Refuse what JSON's `\ud83d` on its own makes: no tokenizer and no table takes it, and each says so elsewhere."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half of a character, U+{ord(text[error.start]):04X}, at place {error.start + 1}; expected "
+            "text that UTF-8 can hold. It was cut there: mend the row or leave it out."
+        ) from None
 
 
 def _split_target(text: str) -> tuple[str, str, str]:

@@ -1,6 +1,5 @@
 """`razona eval`: a model by name, on problems by name, in a folder of its own."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -12,6 +11,7 @@ from razona import tasks
 from razona.core.errors import DataError, ModelError
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 from razona.data import tags_of
 from razona.data.benchmarks import Asked, Loaded, load_benchmark
 from razona.data.source import TASKS
@@ -67,7 +67,7 @@ def load_wanted(asked: Asked, recipe: Recipe) -> Loaded:
         loaded = load_benchmark(replace(asked, section=recipe.data, kind=recipe.rewards.kind))
         if asked.data == recipe.data.source and (asked.split or recipe.data.split) == recipe.data.split:
             note = f"razona: {asked.data} is what the recipe {recipe.name} trains on: nothing of it is held out."
-            print(note, file=sys.stderr)
+            say(note, to_stderr=True)
         return loaded
     if asked.folder is not None:
         raise DataError(f"--data-folder {asked.folder}: --data {TASKS} makes its problems. Leave it out.")

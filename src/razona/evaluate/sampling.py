@@ -8,7 +8,7 @@ from razona.core.nouns import Completion, Problem
 from razona.data import tags_of
 from razona.evaluate.evaluation import Evaluation, Judged
 from razona.recipe import Recipe, VerifySection
-from razona.rewards.judge import Problems, judge_batch
+from razona.rewards.judge import Problems, judge_batch, require_sandbox
 from razona.verify import Tags, read_form, read_steps
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class Judge:
     tags: Tags
     kind: Literal["math", "code", "logic"] = "math"
     verify: VerifySection = field(default_factory=VerifySection)
+
+    def __post_init__(self) -> None:
+        """Refuse, before anything is sampled, code that nothing here can judge."""
+        require_sandbox(self.kind, self.verify)
 
     def __call__(self, completions: Sequence[Completion], problems: Sequence[Problem]) -> list[Judged]:
         """Give verdict, form and worked steps of each completion of the problem beside it."""

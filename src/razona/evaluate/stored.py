@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from razona.core.environment import describe_environment
 from razona.core.errors import DataError, RunFolderError
-from razona.core.files import read_jsonl, write_json, write_jsonl
+from razona.core.files import read_jsonl, to_json, write_json, write_jsonl
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_seed
@@ -239,9 +239,9 @@ def _sample_chunk(
 
 def _append(path: Path, rows: Sequence[dict[str, object]]) -> None:
     """Add rows in one write that is on the disk when this returns."""
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    text = "".join(to_json(row) + "\n" for row in rows)
     with path.open("ab") as file:
-        file.write(text.encode("utf-8", "replace"))
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
 

@@ -10,6 +10,7 @@ import yaml
 
 import razona
 from razona.core.functions import is_function_name
+from razona.core.markdown import coded, in_cell
 from razona.core.rundir import RunDir
 from razona.data.source import TASKS, is_file_source
 from razona.export.source import Source
@@ -52,16 +53,16 @@ def write_card(card: Card) -> str:
     parts = [
         f"---\n{yaml.safe_dump(front_matter(card), sort_keys=False, allow_unicode=True)}---\n",
         f"# {recipe.name}\n",
-        f"`{recipe.model.name}`, {METHODS[recipe.train.method]} to work a problem out before it answers. This folder "
-        f"holds {WHAT[card.format]}, in {card.dtype}.\n",
+        f"{coded(recipe.model.name)}, {METHODS[recipe.train.method]} to work a problem out before it answers. This "
+        f"folder holds {WHAT[card.format]}, in {card.dtype}.\n",
         "## Base and tuned\n",
         comparison(run, recipe),
         "## How to ask\n",
         "The model was trained on prompts of exactly this form; in another one it may answer like its base. The chat "
         "template that comes with it writes it of a question alone.\n",
         fenced("text", card.prompt),
-        f"The answer follows: working, `{recipe.prompt.working_close}`, then the solution between "
-        f"`{recipe.prompt.solution_open}` and `{recipe.prompt.solution_close}`.\n",
+        f"The answer follows: working, {coded(recipe.prompt.working_close)}, then the solution between "
+        f"{coded(recipe.prompt.solution_open)} and {coded(recipe.prompt.solution_close)}.\n",
         "## How to load it\n",
         fenced(*_loading(card)),
         "## How it was made\n",
@@ -106,7 +107,7 @@ def comparison(run: RunDir, recipe: Recipe) -> str:
         return (
             "Not measured: this run has no comparison of base and tuned model, so nothing is known here about whether "
             f"it is better. To measure both on the same problems: "
-            f"`razona compare {recipe.model.name} {run.root.name}`.\n"
+            f"{coded(f'razona compare {recipe.model.name} {run.root.name}')}.\n"
         )
     summary = json.loads(run.summary.read_text(encoding="utf-8"))
     base, tuned = summary["base"], summary["tuned"]
@@ -181,7 +182,7 @@ def _making(card: Card) -> str:
         **(_reinforcement(source) if "grpo" in recipe.train.method else {}),
         "made with": f"Razona {razona.__version__}, on TRL, PEFT and transformers; versions are in `export.json`",
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {told} |" for name, told in rows.items()), ""])
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {in_cell(told)} |" for name, told in rows.items()), ""])
 
 
 def _fine_tuning(recipe: Recipe) -> dict[str, str]:
@@ -195,7 +196,7 @@ def _fine_tuning(recipe: Recipe) -> dict[str, str]:
 def _reinforcement(source: Source) -> dict[str, str]:
     recipe, steps = source.recipe, len(source.run.read_steps())
     rewards = ", ".join(
-        f"{one.weight:g} for `{one.name}`{' where the answer is right' if one.when == 'correct' else ''}"
+        f"{one.weight:g} for {coded(one.name)}{' where the answer is right' if one.when == 'correct' else ''}"
         for one in recipe.rewards.components
     )
     return {
@@ -207,8 +208,8 @@ def _reinforcement(source: Source) -> dict[str, str]:
 
 
 def _base(recipe: Recipe) -> str:
-    revision = f", revision `{recipe.model.revision}`" if recipe.model.revision else ""
-    return f"`{recipe.model.name}`{revision}"
+    revision = f", revision {coded(recipe.model.revision)}" if recipe.model.revision else ""
+    return f"{coded(recipe.model.name)}{revision}"
 
 
 def _data(source: Source) -> str:
@@ -217,7 +218,7 @@ def _data(source: Source) -> str:
         told = f"problems that Razona generates, levels {', '.join(map(str, section.levels))}"
     else:
         name = Path(section.source).name if is_file_source(section.source) else section.source
-        told = f"`{name}`"
+        told = coded(name)
     if not path.exists():
         return told
     manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -266,7 +267,7 @@ def _limits(source: Source) -> str:
 def _licences(recipe: Recipe) -> str:
     if recipe.model.name == EMBEDDED and recipe.data.source == TASKS:
         return "Licence: the base model and the generated problems come with Razona, under Apache-2.0."
-    of = [f"the base model `{recipe.model.name}`"] if recipe.model.name != EMBEDDED else []
+    of = [f"the base model {coded(recipe.model.name)}"] if recipe.model.name != EMBEDDED else []
     of += ["the training data"] if recipe.data.source != TASKS else []
     return (
         f"Licences to check before you pass it on: {' and '.join(of)}. Razona's own licence, Apache-2.0, is that of "

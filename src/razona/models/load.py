@@ -1,7 +1,6 @@
 """The policy, its tokenizer and its adapter, from the recipe."""
 
 import json
-import sys
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from razona.core.errors import ModelError
 from razona.core.launch import is_main_process, sharding
+from razona.core.terminal import say
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.models.quantised import quantisation
 from razona.models.refusals import cannot_load, wants_safetensors
@@ -95,10 +95,10 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
         if is_main_process():
-            print(
+            say(
                 f"razona: the tokenizer of {section.name} has no chat template, so prompts are the texts on lines of "
                 "their own, unless prompt.chat_template is set.",
-                file=sys.stderr,
+                to_stderr=True,
             )
     tokenizer.padding_side = "left"
     return tokenizer

@@ -1,6 +1,5 @@
 """Why a model is not loaded, and what to do: gated, unknown or out of reach on the hub, or weights in pickle files."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,6 +14,7 @@ from huggingface_hub.errors import (
 
 from razona.core.errors import ModelError
 from razona.core.launch import is_main_process
+from razona.core.terminal import say
 from razona.recipe import ModelSection
 
 PICKLES = ("pytorch_model*.bin", "adapter_model.bin")
@@ -96,8 +96,8 @@ def wants_safetensors(source: str, section: ModelSection) -> bool | None:
             "or set model.allow_pickle: true, if you trust who made it."
         )
     if is_main_process():
-        print(
+        say(
             f"razona: model.allow_pickle: reading {', '.join(pickles[:3])} of {source} with torch's restricted reader.",
-            file=sys.stderr,
+            to_stderr=True,
         )
     return False

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from razona.core.errors import ModelError
 from razona.core.launch import is_main_process, num_processes
+from razona.core.terminal import say
 from razona.recipe import Recipe
 from razona.recipe.backends import unsloth_conflict
 
@@ -162,7 +163,7 @@ def choose_backend(recipe: Recipe, bound: type | None = None) -> Backend:
 def say_backend(backend: Backend) -> None:
     """Print the backend's note, once a run."""
     if backend.note and is_main_process():
-        print(f"razona: {backend.note}", file=sys.stderr)
+        say(f"razona: {backend.note}", to_stderr=True)
 
 
 def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", lengths: Lengths) -> "Policy":

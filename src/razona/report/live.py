@@ -1,10 +1,10 @@
 """The page of a run, written anew while the run trains."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 from razona.report.page import write_page
 
 PAGE_EVERY_S = 30.0
@@ -38,8 +38,8 @@ class LivePage:
         try:
             write_page(self.run)
         except Exception as error:  # whatever it is: hours of training must not end for the sake of their page
-            print(
+            say(
                 f"razona: {self.run.report} could not be written ({type(error).__name__}: {error}). Training goes on, "
                 "and the next page is tried later.",
-                file=sys.stderr,
+                to_stderr=True,
             )

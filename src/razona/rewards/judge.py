@@ -91,6 +91,18 @@ def _judge_logic(text: str, row: Mapping[str, object], tags: Tags, is_unmarked_a
         return Judged(verdict=Verdict(outcome=Outcome.UNVERIFIED, reason=str(error)))
 
 
+def require_sandbox(kind: str, section: VerifySection) -> None:
+    """Refuse to go on where code cannot be judged: before anything is sampled, not when its verdict is due.
+
+    Raises:
+        MachineError: the problems are of kind `code`, and this machine has no sandbox of the kind asked for.
+    """
+    if kind == "code":
+        from razona.verify.code import Isolation, choose_isolation
+
+        choose_isolation(Isolation(section.code_isolation))
+
+
 def _judge_code(
     texts: Sequence[str], rows: Sequence[Mapping[str, object]], section: VerifySection, tags: Tags
 ) -> list[Judged]:

@@ -11,7 +11,7 @@ from razona.recipe import RewardComponent, RewardsSection, VerifySection
 from razona.recipe.components import check_components, check_soundness, is_user_function, options_of, user_range
 from razona.rewards.batch import completion_texts, problem_rows, target_texts, token_counts
 from razona.rewards.catalogue import COMPONENTS
-from razona.rewards.judge import Judged, Problems, judge_batch
+from razona.rewards.judge import Judged, Problems, judge_batch, require_sandbox
 from razona.rewards.sample import Sample, Value
 from razona.rewards.user import call_user_function, load_user_function
 from razona.verify import Tags
@@ -73,6 +73,7 @@ class Mix:
 
         Raises:
             RecipeError: a component or option is unknown, a person's function is not there, or the mix is not sound.
+            MachineError: the problems are of kind `code`, and this machine has no sandbox of the kind asked for.
         """
         check_components(components, kind)
         check_soundness(mix, components)
@@ -80,6 +81,7 @@ class Mix:
         self.tags = tags
         self.kind = kind
         self.verify = verify or VerifySection()
+        require_sandbox(kind, self.verify)
         self.seed = seed
         self.functions = {one.name: load_user_function(one.name) for one in components if is_user_function(one.name)}
         self.receipts: list[Receipt] = []

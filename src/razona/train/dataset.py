@@ -1,7 +1,6 @@
 """The problems of a run: those that it trains on, in their order, and those that its guard measures on."""
 
 import json
-import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from razona.core.launch import is_main_process
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
 from razona.core.seeds import derive_rng
+from razona.core.terminal import say
 from razona.data import PromptWriter
 from razona.data.source import TASKS
 from razona.recipe import Recipe
@@ -74,7 +74,7 @@ def prepare_data(recipe: Recipe, policy: HasTokenizer, run: RunDir) -> RunData:
     if is_main_process():
         write_json(run.manifest, manifest)
         if told := selection.told():
-            print(f"razona: data: {told} {run.manifest} names them all.", file=sys.stderr)
+            say(f"razona: data: {told} {run.manifest} names them all.", to_stderr=True)
     lengths, limit = selection.lengths, selection.longest_allowed
     writer = PromptWriter(section=recipe.prompt, tokenizer=policy.tokenizer)
     held_out = [writer.write(problem) for problem in selection.held_out]

@@ -1,12 +1,12 @@
 """Runs the health rules after each step, stores what they find and tells it once."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from razona.core.files import append_jsonl
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 from razona.train.health import Finding, examine
 
 QUIET_STEPS = 20
@@ -18,7 +18,7 @@ Tell = Callable[[Finding], None]
 
 def tell_on_stderr(finding: Finding) -> None:
     """Print a finding as one line."""
-    print(f"razona: {finding}", file=sys.stderr)
+    say(f"razona: {finding}", to_stderr=True)
 
 
 class Monitor:

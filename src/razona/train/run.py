@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
 from razona.core.launch import is_main_process, num_processes, process_index, sharding
 from razona.core.rundir import RunDir, step_of
+from razona.core.terminal import say
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, lora_config
@@ -172,7 +172,7 @@ def _train_in(
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run, trackers.take_update)
     if recipe.train.method == "sft":
         if recipe.guard.every and is_main_process():
-            print("razona: train.method = sft has no GRPO steps, so guard.every measures none of them", file=sys.stderr)
+            say("razona: train.method = sft has no GRPO steps, so guard.every measures none of them", to_stderr=True)
         return in_main_process(lambda: _finish_sft(run, fine_tuned))
     with stop_together():
         monitor = Monitor(run, tell, trackers.take_measurement)
@@ -291,10 +291,10 @@ def _check_sharding(run: RunDir, began_with: str) -> None:
 
 def _note_other_processes(began_with: int) -> None:
     if began_with != num_processes():
-        print(
+        say(
             f"razona: this run began with {began_with} processes and goes on with {num_processes()}: it samples other "
             "completions than it would have.",
-            file=sys.stderr,
+            to_stderr=True,
         )
 
 
@@ -363,7 +363,7 @@ def _trainer(
     notes = (trainer.engine_note, unpacked, trainer.patch_note, untried if sharding() == "deepspeed" else "")
     for note in notes:
         if note and is_main_process():
-            print(f"razona: {note}", file=sys.stderr)
+            say(f"razona: {note}", to_stderr=True)
     trainer.add_callback(StepRecorder(trainer, watch))
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import sys
 import time
 from bisect import bisect_right
 from collections import Counter
@@ -31,6 +30,7 @@ from razona.core.files import append_jsonl, write_json, write_jsonl
 from razona.core.launch import is_main_process, num_processes
 from razona.core.nouns import Problem
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 from razona.data import PromptWriter
 from razona.models.arithmetic import wants_autocast
 from razona.models.load import Policy, load_policy, lora_config
@@ -93,7 +93,7 @@ def fine_tune(
     if is_main_process():
         origins = Counter(one.origin for one in solutions)
         told = ", ".join(f"{count} {origin}" for origin, count in origins.items())
-        print(f"razona: fine-tuning on {len(solutions)} solutions ({told}), {updates} updates", file=sys.stderr)
+        say(f"razona: fine-tuning on {len(solutions)} solutions ({told}), {updates} updates", to_stderr=True)
     recorder = _Recorder(run, watch)
     trainer = SFTTrainer(
         model=model,  # pyright: ignore[reportArgumentType]

@@ -22,6 +22,7 @@ from razona.core.errors import MachineError
 from razona.core.files import write_json
 from razona.core.launch import is_main_process
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 from razona.recipe import Recipe, dump
 
 PROJECT = "razona"
@@ -236,10 +237,10 @@ class Trackers(TrainerCallback):
                 yield
         except Exception as error:  # as in `_opened`
             self._open.pop(name, None)
-            print(
+            say(
                 f"razona: the tracker {name} failed ({when}): {_first_line(error)} It gets nothing more of this run; "
                 f"{self.run.metrics} has every step.",
-                file=sys.stderr,
+                to_stderr=True,
             )
 
 

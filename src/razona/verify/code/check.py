@@ -180,13 +180,20 @@ class _Session:
         return self._outcomes.get(index) or TestOutcome(name=name, outcome=Outcome.INCORRECT, reason=reason)
 
     def _pass_on(self, source: str, candidate: SandboxProcess, judge: SandboxProcess, deadline: float) -> str:
-        """Carry calls and replies until the tests are over, and give why they ended early, "" where they did not."""
+        """Carry calls and replies until the tests are over, and give why they ended early, "" where they did not.
+
+        The code is handed over with the first call, so that no line of it runs while the tests are read: code that
+        takes all processors for itself could otherwise keep its tests from ever getting to a call.
+        """
+        is_begun = False
         try:
             judge.send(json.dumps(asdict(self._task)).encode("ascii"), deadline)
-            self._to_candidate(as_bytes(source), candidate, deadline)
             while True:
                 kind, data = self._from_judge(judge, deadline)
                 if kind == Says.CALL:
+                    if not is_begun:
+                        self._to_candidate(as_bytes(source), candidate, deadline)
+                        is_begun = True
                     self._to_candidate(data, candidate, deadline)
                     reply = self._from_candidate(candidate, deadline)
                     self._num_calls += 1

@@ -72,7 +72,7 @@ def choose_isolation(asked: Isolation) -> Isolation:
     raise MachineError(
         f"the code verifier has no sandbox for what a model wrote ({found}). Install bubblewrap (apt install "
         "bubblewrap), or use a kernel of 5.13 or later with Landlock and seccomp switched on. On a machine that holds "
-        "nothing worth guarding, isolation = none runs the code with limits of memory and time only."
+        "nothing worth guarding, rewards.verify.code_isolation: none runs the code with limits of memory and time only."
     )
 
 

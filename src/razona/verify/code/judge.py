@@ -34,7 +34,8 @@ NONCE_BYTES = 16
 _SHOWN_CHARACTERS = 200
 _TEST_MARK = "__razona_test__"
 _OUR_FAULT = (NameError, ImportError, SyntaxError)
-"""In the tests' own code these come from the data set: no value of a candidate can cause them."""
+"""In the tests' own code these come from the data set, but for a name that is set on some ways only: a candidate that
+raises where the tests catch it, or returns nothing to go through, leaves such a name unset."""
 _SETS_UP = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.FunctionDef, ast.ClassDef)
 _SETS_UP_IN_CHECK = (*_SETS_UP, ast.Return, ast.Global, ast.Nonlocal, ast.Pass)
 
@@ -85,6 +86,8 @@ class _Line:
         self._descriptor = descriptor
         self._nonce = nonce
         self.num_answers = 0
+        self.set_names: frozenset[str] = frozenset()
+        """Names that the tests set somewhere."""
         self.last_value: object = None
         self.last_error: BaseException | None = None
 
@@ -182,12 +185,18 @@ def _explain(error: BaseException, line: _Line) -> str:
         return str(error)
     if error is line.last_error:
         return f"it raised {_shown(error)}"
-    if not isinstance(error, AssertionError) and (isinstance(error, _OUR_FAULT) or not line.num_answers):
+    if not isinstance(error, AssertionError) and (_is_our_fault(error, line) or not line.num_answers):
         raise BrokenTestError(f"the tests raise {_shown(error)} by themselves") from None
     if not line.num_answers:
         return "it fails without a call of the candidate"
     what = "" if isinstance(error, AssertionError) else f", and the test raises {_shown(error)}"
     return f"the last call returned {_short(line.last_value)}{what}"
+
+
+def _is_our_fault(error: BaseException, line: _Line) -> bool:
+    if isinstance(error, NameError) and line.num_answers:
+        return not isinstance(error, UnboundLocalError) and error.name not in line.set_names
+    return isinstance(error, _OUR_FAULT)
 
 
 def _shown(error: BaseException) -> str:
@@ -231,6 +240,9 @@ def _run(task: JudgeTask, line: _Line) -> str:
         raise BrokenTestError("the tests hold no assertion that calls a function")
     for name in names:
         namespace[name] = _stand_in(name, line)
+    line.set_names = frozenset(
+        node.id for node in ast.walk(module) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
     line.report(Says.PLAN, [ast.unparse(test)[:_SHOWN_CHARACTERS] for test in tests])
     try:
         exec(code, namespace)
