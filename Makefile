@@ -4,7 +4,7 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: demo test test-all check types fast-tests install lock lock-unsloth
 .PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
-.PHONY: bench-memory bench-four-billion
+.PHONY: bench-memory bench-four-billion bench-soak
 
 demo: install
 	@$(PY) -m razona demo
@@ -55,6 +55,10 @@ bench-memory: install
 # Not in `bench`: it needs 21 GiB of free memory, 10 GB of disk and some minutes.
 bench-four-billion: install
 	@$(PY) benchmarks/four_billion.py
+
+# Not in `bench`: 2,000 steps, about half an hour. It compares us with no one.
+bench-soak: install
+	@$(PY) benchmarks/soak.py
 
 # math-verify is what we are compared with; nothing of ours needs it.
 bench-verify: install

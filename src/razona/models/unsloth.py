@@ -121,7 +121,6 @@ def import_first(recipe: Recipe) -> None:
     if obstacle(recipe) or came_too_late():
         return  # choose_backend says it
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(CACHE.expanduser()))
-    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # else it downloads a file whose name tells the platform
     try:
         importlib.import_module("unsloth")
     except (ImportError, NotImplementedError, RuntimeError, OSError) as error:
@@ -193,7 +192,7 @@ def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", leng
             source, revision=section.revision, trust_remote_code=section.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise cannot_load("configuration", section, error) from error
+        raise cannot_load("configuration", section, source, error) from error
     length = _length(config.get_text_config(), section.name, lengths, recipe.rollout.max_completion_tokens)
     try:
         model, _ = unsloth.FastLanguageModel.from_pretrained(
@@ -210,7 +209,7 @@ def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", leng
             fast_inference=False,  # its vLLM: TRL's is `rollout.engine: vllm`
         )
     except (OSError, ValueError, KeyError) as error:
-        raise cannot_load("model", section, error) from error
+        raise cannot_load("model", section, source, error) from error
     targets = lora.target_modules
     model = unsloth.FastLanguageModel.get_peft_model(
         model,
