@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-all check types fast-tests install lock lock-unsloth
+.PHONY: demo test test-all check types fast-tests install audit lock lock-unsloth
 .PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
 .PHONY: bench-memory bench-four-billion bench-soak
 
@@ -67,6 +67,10 @@ bench-verify: install
 
 install:
 	@scripts/install.sh
+
+# Needs the network. Ends with 2 where not every package could be looked up.
+audit: install
+	@$(PY) scripts/audit.py
 
 lock: install
 	@$(PY) scripts/lock.py

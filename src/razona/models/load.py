@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from razona.core.errors import ModelError
+from razona.core.hub import settle_hub
 from razona.core.launch import is_main_process, sharding
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.models.quantised import quantisation
@@ -50,6 +51,7 @@ def resolve(name: str) -> str:
             raise ModelError(
                 f"model.name = {name}: there is no such folder. Give `embedded`, a model folder or a hub name."
             )
+        settle_hub()
         return name
     present = sorted(entry.name for entry in path.iterdir())
     listing = ", ".join(present[:12]) or "nothing"

@@ -96,14 +96,14 @@ def came_too_late(bound: type | None = None) -> str:
 
 def obstacle(recipe: Recipe) -> str:
     """Give why Unsloth cannot train this recipe on this machine, and the way out; "" where it can."""
+    if not has_gpu():
+        installing = "" if is_installed() else f" (and the package: {INSTALL})"
+        return f"it needs an NVIDIA GPU, and nvidia-smi shows none here{installing}"
     conflict = unsloth_conflict(recipe.lora, recipe.rollout, recipe.train)
     if conflict:
         return f"it does not go with {conflict}"
     if num_processes() > 1:
         return f"it is for one process, and this run has {num_processes()}. Start it without --num-processes"
-    if not has_gpu():
-        installing = "" if is_installed() else f" (and the package: {INSTALL})"
-        return f"it needs an NVIDIA GPU, and nvidia-smi shows none here{installing}"
     if not is_installed():
         return f"the package unsloth is not installed. Install it: {INSTALL}"
     return ""
