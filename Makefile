@@ -2,9 +2,9 @@
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-all check types fast-tests install lock lock-unsloth
+.PHONY: demo test test-all check types fast-tests install audit lock lock-unsloth
 .PHONY: bench bench-demo bench-step bench-verify bench-rollout bench-scale bench-time-to-accuracy bench-gpu
-.PHONY: bench-memory bench-four-billion bench-advise
+.PHONY: bench-memory bench-four-billion bench-advise bench-soak
 
 demo: install
 	@$(PY) -m razona demo
@@ -60,6 +60,10 @@ bench-advise: install
 bench-four-billion: install
 	@$(PY) benchmarks/four_billion.py
 
+# Not in `bench`: 2,000 steps, about half an hour. It compares us with no one.
+bench-soak: install
+	@$(PY) benchmarks/soak.py
+
 # math-verify is what we are compared with; nothing of ours needs it.
 bench-verify: install
 	@$(PY) -m pip install -q "math-verify==0.9.0" "latex2sympy2_extended==1.11.0"
@@ -67,6 +71,10 @@ bench-verify: install
 
 install:
 	@scripts/install.sh
+
+# Needs the network. Ends with 2 where not every package could be looked up.
+audit: install
+	@$(PY) scripts/audit.py
 
 lock: install
 	@$(PY) scripts/lock.py

@@ -2,6 +2,7 @@
 
     scripts/lock.py              requirements/lock.txt, for a CPU and a plain GPU, with this interpreter
     scripts/lock.py --unsloth    requirements/unsloth.txt, for CPython 3.12 on x86-64 Linux, from any machine
+    scripts/lock.py --audit      requirements/audit.txt, what `make audit` runs, with this interpreter
 
 torch is left out because the build that is right depends on the machine; scripts/install.sh chooses it. So is what a
 CUDA build of torch brings along.
@@ -22,6 +23,7 @@ PINS = ("trl==1.16.0", "transformers==5.23.0", "setuptools<81")
 TORCH = "2.13.0"
 WITH_TORCH = ("torch", "triton", "nvidia-", "cuda-")
 UNSLOTH = ("unsloth==2026.10.9", "unsloth_zoo==2026.10.9")
+AUDIT = "pip-audit==2.10.1"
 UNMET = ("certifi",)
 """What Unsloth wants younger than the index had it on the day of the lock. Its line says so, without a hash."""
 TARGET = ["--only-binary=:all:", "--python-version", "3.12", "--platform", "manylinux2014_x86_64"]
@@ -92,11 +94,22 @@ def write_unsloth_lock(project: dict) -> None:
     (ROOT / "requirements" / "unsloth.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_audit_lock() -> None:
+    lines = ["# Written by `scripts/lock.py --audit`: pip-audit and what it needs."]
+    lines += lines_of(resolve([AUDIT], TORCH), ())
+    (ROOT / "requirements" / "audit.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--unsloth", action="store_true", help="write requirements/unsloth.txt instead")
+    parser.add_argument("--audit", action="store_true", help="write requirements/audit.txt instead")
+    options = parser.parse_args()
+    if options.audit:
+        write_audit_lock()
+        return
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (write_unsloth_lock if parser.parse_args().unsloth else write_lock)(project)
+    (write_unsloth_lock if options.unsloth else write_lock)(project)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from razona.core.errors import ModelError, RecipeError
+from razona.core.hub import settle_hub
 from razona.recipe import LoraSection, ModelSection
 
 PACKED = ("llama", "qwen2", "qwen3", "mistral")
@@ -289,6 +290,7 @@ def _fetch_config(section: ModelSection) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    settle_hub()
     try:
         return Path(hf_hub_download(section.name, "config.json", revision=section.revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

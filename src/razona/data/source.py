@@ -9,6 +9,7 @@ from pathlib import Path
 from razona import tasks
 from razona.core.errors import ColumnError, DataError
 from razona.core.functions import is_function_name
+from razona.core.hub import settle_hub
 from razona.core.nouns import Problem
 from razona.core.seeds import derive_rng, derive_seed
 from razona.data.generator import yielded
@@ -176,6 +177,7 @@ def _read_jsonl(path: Path) -> list[Mapping[str, object]]:
 def _read_hub(section: DataSection) -> list[Mapping[str, object]]:
     from datasets import load_dataset
 
+    settle_hub()
     try:
         loaded = load_dataset(section.source, section.config, split=section.split)
     except Exception as error:

@@ -100,12 +100,12 @@ def load_model(name: str, recipe: Recipe) -> "Policy":
         return load_tuned(load(run.recipe).model, run.adapter)
     base = adapter_base(Path(name))
     if base is not None:
-        return load_tuned(section.model_copy(update={"name": base}), Path(name))
+        return load_tuned(_section_for(base, section), Path(name))
     return load_policy(_section_for(name, section))
 
 
 def _section_for(name: str, section: ModelSection) -> ModelSection:
-    """Give how to load a model of any name; revision and trust are said of the recipe's own alone."""
+    """Give how to load a model of any name, or an adapter's base; revision and trust are said of the recipe's alone."""
     if name == section.name:
         return section
     return section.model_copy(

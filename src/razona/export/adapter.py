@@ -38,7 +38,8 @@ def prove_adapter(folder: Path, source: Source, reference: Reference, dtype: str
 
     from razona.models.load import Policy, load_tuned
 
-    loaded = load_tuned(source.recipe.model, folder)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    section = source.recipe.model
+    loaded = load_tuned(section, folder)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=section.trust_remote_code)
     check_prompts(tokenizer, reference)
     return prove(Policy(model=loaded.model, tokenizer=tokenizer, name=str(folder)), reference, dtype)

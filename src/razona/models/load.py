@@ -12,11 +12,13 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from razona.core.errors import ModelError
+from razona.core.hub import settle_hub
 from razona.core.launch import is_main_process, sharding
 from razona.core.terminal import say
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.models.quantised import quantisation
-from razona.models.refusals import cannot_load, wants_safetensors
+from razona.models.refusals import cannot_load, check_adapter, wants_safetensors
+from razona.models.remote_code import settle_remote_code
 from razona.recipe import LoraSection, ModelSection
 
 EMBEDDED = "embedded"
@@ -49,6 +51,7 @@ def resolve(name: str) -> str:
             raise ModelError(
                 f"model.name = {name}: there is no such folder. Give `embedded`, a model folder or a hub name."
             )
+        settle_hub()
         return name
     present = sorted(entry.name for entry in path.iterdir())
     listing = ", ".join(present[:12]) or "nothing"
@@ -80,12 +83,13 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
         ModelError: it cannot be found or has no end-of-text token.
     """
     source = resolve(section.name)
+    settle_remote_code(source, section)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=section.revision, trust_remote_code=section.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise cannot_load("tokenizer", section, error) from error
+        raise cannot_load("tokenizer", section, source, error) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"model.name = {section.name}: its tokenizer has no end-of-text token, so completions never end"
@@ -123,7 +127,7 @@ def load_policy(section: ModelSection, *, trains_all_weights: bool = False) -> P
             **in_4_bits,
         )
     except (OSError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
-        raise cannot_load("model", section, error) from error
+        raise cannot_load("model", section, source, error) from error
     is_placed = section.load_in_4bit or sharding()  # where it was packed; or what shards it takes each part to its GPU
     if torch.cuda.is_available() and not is_placed:
         torch.nn.Module.to(model, "cuda")
@@ -134,10 +138,10 @@ def load_tuned(section: ModelSection, adapter: Path) -> Policy:
     """Load what a run trained: an adapter upon its base, or a whole model.
 
     Raises:
-        ModelError: `adapter` holds neither, or an adapter in a pickle file that is not allowed.
+        ModelError: `adapter` holds neither, or no weights, or an adapter in a pickle file that is not allowed.
     """
     if (adapter / "adapter_config.json").exists():
-        wants_safetensors(str(adapter), section)
+        check_adapter(adapter, section)
         base = load_policy(section)
         return Policy(
             model=PeftModel.from_pretrained(base.model, str(adapter)), tokenizer=base.tokenizer, name=str(adapter)

@@ -97,14 +97,14 @@ def came_too_late(bound: type | None = None) -> str:
 
 def obstacle(recipe: Recipe) -> str:
     """Give why Unsloth cannot train this recipe on this machine, and the way out; "" where it can."""
+    if not has_gpu():
+        installing = "" if is_installed() else f" (and the package: {INSTALL})"
+        return f"it needs an NVIDIA GPU, and nvidia-smi shows none here{installing}"
     conflict = unsloth_conflict(recipe.lora, recipe.rollout, recipe.train)
     if conflict:
         return f"it does not go with {conflict}"
     if num_processes() > 1:
         return f"it is for one process, and this run has {num_processes()}. Start it without --num-processes"
-    if not has_gpu():
-        installing = "" if is_installed() else f" (and the package: {INSTALL})"
-        return f"it needs an NVIDIA GPU, and nvidia-smi shows none here{installing}"
     if not is_installed():
         return f"the package unsloth is not installed. Install it: {INSTALL}"
     return ""
@@ -122,7 +122,6 @@ def import_first(recipe: Recipe) -> None:
     if obstacle(recipe) or came_too_late():
         return  # choose_backend says it
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(CACHE.expanduser()))
-    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # else it downloads a file whose name tells the platform
     try:
         importlib.import_module("unsloth")
     except (ImportError, NotImplementedError, RuntimeError, OSError) as error:
@@ -194,7 +193,7 @@ def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", leng
             source, revision=section.revision, trust_remote_code=section.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise cannot_load("configuration", section, error) from error
+        raise cannot_load("configuration", section, source, error) from error
     length = _length(config.get_text_config(), section.name, lengths, recipe.rollout.max_completion_tokens)
     try:
         model, _ = unsloth.FastLanguageModel.from_pretrained(
@@ -211,7 +210,7 @@ def load_with_unsloth(recipe: Recipe, tokenizer: "PreTrainedTokenizerBase", leng
             fast_inference=False,  # its vLLM: TRL's is `rollout.engine: vllm`
         )
     except (OSError, ValueError, KeyError) as error:
-        raise cannot_load("model", section, error) from error
+        raise cannot_load("model", section, source, error) from error
     targets = lora.target_modules
     model = unsloth.FastLanguageModel.get_peft_model(
         model,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from razona.core.allocator import hand_back_free_pages
 from razona.rewards.mix import parts_row
 from razona.train.collect import Collected
 from razona.train.processes import in_main_process
@@ -22,6 +23,10 @@ NAMES_OF_TRL = {
     **{f"sampling/importance_sampling_ratio/{one}": f"importance_ratio_{one}" for one in ("min", "mean", "max")},
 }
 """TRL's name of a logged figure -> ours. All other figures of a step are counted from its stored rows."""
+KEPT_LOGS = 100
+"""Steps whose log the trainer keeps. It would keep all, and write them into each checkpoint."""
+TIDY_EVERY = 20
+"""Steps between two times that free memory goes back to the system."""
 
 
 def stored_rows(
@@ -96,6 +101,9 @@ class StepRecorder(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         of_tokens = self.trainer.token_figures.take()
+        del state.log_history[:-KEPT_LOGS]
+        if state.global_step % TIDY_EVERY == 0:
+            hand_back_free_pages()
         if not state.is_world_process_zero:
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from razona.core.hub import settle_hub
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.recipe import ModelSection
 
@@ -120,6 +121,7 @@ def find_file(section: ModelSection, name: str) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    settle_hub()
     try:
         return Path(hf_hub_download(section.name, name, revision=section.revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError):
