@@ -5,6 +5,7 @@ leg is forked from a process that has imported all there is to import and comput
 than its steps. With several processes, the death of one is the death of all, as it is under torchrun.
 """
 
+import errno
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ class Leg:
     out: str
     """Its folder; where it holds a run already, it is resumed."""
     kill_at: str = ""
-    """Name of a place in `PLACES`; "": none."""
+    """Name in `PLACES` of what befalls it; "": nothing."""
     after: int = 0
     """Steps that must stand in its metrics before it is killed there."""
     kill_after_s: float | None = None
@@ -47,8 +48,17 @@ class Plan:
     processes: int = 1
 
 
-def run_plan(plan: Plan, timeout_s: float) -> list[int]:
-    """Run the legs and give the exit code of each, the signal's number below 0; all that they print goes to a file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a leg ended."""
+
+    code: int
+    """Its exit code; the signal's number, below 0, where one killed it."""
+    seconds: float
+
+
+def run_plan(plan: Plan, timeout_s: float) -> list[Ended]:
+    """Run the legs one after the other; what they print goes to files."""
     path = Path(plan.folder) / "plan.json"
     path.write_text(json.dumps(asdict(plan)))
     done = subprocess.run(
@@ -61,7 +71,7 @@ def run_plan(plan: Plan, timeout_s: float) -> list[int]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return [Ended(**one) for one in json.loads(done.stdout)]
 
 
 def said(folder: Path, leg: int, process: int = 0) -> str:
@@ -164,6 +174,21 @@ def while_removing(is_time: Callable[[], bool]) -> None:
     sealing.take_away = deadly
 
 
+def without_room(is_time: Callable[[], bool]) -> None:
+    """Let the disk refuse this process's random states once, and live on."""
+    import torch
+
+    real, failed = torch.save, []
+
+    def refuse(value: Any, path: Any, *arguments: Any, **named: Any) -> None:
+        if is_time() and "rng_state" in str(path) and not failed:
+            failed.append(path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(value, path, *arguments, **named)
+
+    torch.save = refuse
+
+
 PLACES: dict[str, Callable[[Callable[[], bool]], None]] = {
     "sampling": while_sampling,
     "scoring": while_scoring,
@@ -172,6 +197,7 @@ PLACES: dict[str, Callable[[Callable[[], bool]], None]] = {
     "sealing": before_sealing,
     "renamed": after_renaming,
     "removing": while_removing,
+    "no room": without_room,
 }
 
 
@@ -201,7 +227,8 @@ def be(leg: Leg, process: int, plan: Plan, number: int) -> None:
     os._exit(0)
 
 
-def run_leg(leg: Leg, plan: Plan, number: int) -> int:
+def run_leg(leg: Leg, plan: Plan, number: int) -> Ended:
+    started = time.monotonic()
     shared = {}
     if plan.processes > 1:
         with socket.socket() as free:
@@ -219,7 +246,7 @@ def run_leg(leg: Leg, plan: Plan, number: int) -> int:
                 os.environ.update({**shared, "RANK": str(process), "LOCAL_RANK": str(process)})
             be(leg, process, plan, number)
         children.append(child)
-    deadline = None if leg.kill_after_s is None else time.monotonic() + leg.kill_after_s
+    deadline = None if leg.kill_after_s is None else started + leg.kill_after_s
     codes: dict[int, int] = {}
     first = 0
     while len(codes) < len(children):
@@ -232,7 +259,7 @@ def run_leg(leg: Leg, plan: Plan, number: int) -> int:
                 codes[child] = os.waitstatus_to_exitcode(status)
                 first = first or codes[child]
         time.sleep(0.005)
-    return first
+    return Ended(code=first, seconds=time.monotonic() - started)
 
 
 def main() -> None:
@@ -241,7 +268,7 @@ def main() -> None:
     import razona.cli.main
     import razona.train.run  # noqa: F401 - imported here, each fork finds it
 
-    print(json.dumps([run_leg(leg, plan, number) for number, leg in enumerate(plan.legs)]))
+    print(json.dumps([asdict(run_leg(leg, plan, number)) for number, leg in enumerate(plan.legs)]))
 
 
 if __name__ == "__main__":

@@ -106,9 +106,7 @@ class Saver(TrainerCallback):
                 sealing.flush(path)  # what the run has up to this step must outlast a loss of power, too
         sealing.seal(written)
         sealing.put_in_place(written, place)
-        for old in sorted(self.run.checkpoints.glob("checkpoint-*"), key=step_of)[:-KEPT]:
-            sealing.take_away(old)
-            shutil.rmtree(sealing.aside(old), ignore_errors=True)
+        _remove_older(self.run)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _give_up(self, step: int, needed: int, failure: str) -> None:
@@ -131,10 +129,16 @@ class Saver(TrainerCallback):
             )
         if is_main_process():
             print(
-                f"razona: {told}. The run goes on and tries again after each step, {self.max_failed - self.failed} "
-                "more times (train.max_failed_saves).",
+                f"razona: {told}. The run goes on and tries again after the next step; {self.failed} failed in a row, "
+                f"train.max_failed_saves = {self.max_failed}.",
                 file=sys.stderr,
             )
+
+
+def _remove_older(run: RunDir) -> None:
+    for old in sorted(run.checkpoints.glob("checkpoint-*"), key=step_of)[:-KEPT]:
+        sealing.take_away(old)
+        shutil.rmtree(sealing.aside(old), ignore_errors=True)
 
 
 def find_whole(run: RunDir) -> Path | None:
@@ -175,6 +179,7 @@ def find_whole(run: RunDir) -> Path | None:
             f"damaged one is now {kept}; remove it when you have no use for it.",
             file=sys.stderr,
         )
+    _remove_older(run)
     if whole is not None and not (whole / sealing.CHECKSUMS).exists():
         print(
             f"razona: {whole} has no {sealing.CHECKSUMS}, as before they were written; it is used unchecked.",
