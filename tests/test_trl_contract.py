@@ -10,7 +10,8 @@ from trl.generation.vllm_generation import VLLMGeneration
 SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_save_checkpoint": ["self", "model", "trial"],
-    "_save_rng_state": ["self", "output_dir"],
+    "_get_output_dir": ["self", "trial"],
+    "_save": ["self", "output_dir", "state_dict"],
     "_generate_single_turn": [
         "self",
         "prompt_ids",
@@ -57,9 +58,26 @@ def test_none_from_the_only_reward_leaves_the_row_out():
     assert "unscorable_mask" in source and "nan_to_num(advantages" in source
 
 
-def test_the_file_that_makes_a_checkpoint_whole_is_written_after_the_random_states_of_all():
+def test_a_checkpoint_is_written_and_rotated_below_the_folder_that_we_name():
+    """Else it would lie in its place before it is sealed, or others would be removed there."""
     source = inspect.getsource(Trainer._save_checkpoint)
-    assert 0 < source.index("self._save_rng_state(") < source.index("TRAINER_STATE_NAME")
+    assert "run_dir = self._get_output_dir(trial=trial)" in source
+    assert 'checkpoint_folder = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"' in source
+    assert "output_dir = os.path.join(run_dir, checkpoint_folder)" in source
+    assert source.count("output_dir=run_dir") == 1 and "self.args.output_dir" not in source
+
+
+def test_a_checkpoint_is_written_before_its_callbacks_hear_of_it_and_after_the_row_of_its_step():
+    source = inspect.getsource(Trainer._maybe_log_save_evaluate)
+    places = [source.index(call) for call in ("self.log(", "self._save_checkpoint(", "callback_handler.on_save(")]
+    assert places == sorted(places)
+
+
+def test_trl_counts_and_buffers_under_the_names_that_a_checkpoint_holds():
+    source = inspect.getsource(GRPOTrainer)
+    for line in ("self._step = 0", "self._step += 1", "self._buffered_inputs = None"):
+        assert source.count(line) == 1, line
+    assert "self._buffered_inputs[self._step % self.args.steps_per_generation]" in source
 
 
 def test_accelerate_looks_at_the_kind_of_processes_before_it_shards():

@@ -11,6 +11,7 @@
     ├── CheckError    (RuntimeError)  the check before training found what should stop it
     ├── ExportError   (RuntimeError)  what was exported is not what was trained
     └── MachineError  (RuntimeError)  the machine cannot do it: disk, memory, a missing package
+        └── DiskError                 a file cannot be written
 
 The `ValueError` half is the person's to mend and ends a command with exit code 2; the `RuntimeError`
 half is the machine's and ends it with 1. A message says where, what was given, what was expected and
@@ -70,3 +71,7 @@ class MachineError(RazonaError, RuntimeError):
     """The machine cannot do what was asked: no disk space, no memory, a package is missing."""
 
     exit_code = 1
+
+
+class DiskError(MachineError):
+    """A file cannot be written: the disk is full, or gives errors."""

@@ -1,11 +1,18 @@
 """Files that are whole or absent: written under a temporary name, flushed to disk, renamed."""
 
+import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from razona.core.errors import DiskError
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Full, over the quota, over the largest file allowed, or broken."""
 _HALVES = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: a text may hold one alone, UTF-8 may not."""
 
@@ -26,17 +33,21 @@ def write_text(path: Path, text: str) -> None:
     r"""Replace `path` with `text`; a crash leaves the old file or the new one, never half of either.
 
     Half of a surrogate pair, which has no UTF-8, is written out as `\ud800`.
+
+    Raises:
+        DiskError: the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with told_of_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -58,7 +69,39 @@ def read_jsonl(path: Path) -> Iterator[dict]:
 
 
 def append_jsonl(path: Path, row: object) -> None:
-    """Add one line to `path` and hand it to the operating system at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(to_json(row) + "\n")
+    """Add one line to `path` and hand it to the operating system at once.
+
+    Raises:
+        DiskError: the disk does not take it. Part of the line may stand in the file.
+    """
+    line = to_json(row) + "\n"
+    with told_of_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+
+@contextmanager
+def told_of_disk(path: Path) -> Iterator[None]:
+    """Run the body, which writes `path`; turn the errors of a disk that does not take it into one that says what to do.
+
+    Raises:
+        DiskError: in their place. Other errors of the system, a missing permission for example, go on as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise DiskError(
+            f"{path} could not be written: {error.strerror} ({free_mib(path)} MiB are free). Make room there. A run "
+            "goes on from its last checkpoint with --resume."
+        ) from error
+
+
+def free_mib(path: Path) -> int:
+    """Give the free room of the disk on which `path` lies or is to lie, in MiB."""
+    place = path
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free // 2**20

@@ -127,7 +127,10 @@ class RunDir:
         return sorted(int(path.stem.removeprefix("step-")) for path in (self.root / "completions").glob("step-*.jsonl"))
 
     def last_checkpoint(self) -> Path | None:
-        """The whole checkpoint of the highest step; None where there is none. `trainer_state.json` is written last."""
+        """The checkpoint of the highest step; None where there is none.
+
+        It was written whole; that it still is what was written, `razona.train.checkpoints` checks on resuming.
+        """
         found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
         return max(found, key=step_of, default=None)
 
@@ -161,6 +164,9 @@ class RunDir:
         for later in self.completion_steps():
             if later > step:
                 self.completions(later).unlink()
+        for folder in (self.root, self.root / "completions"):
+            for unfinished in folder.glob(".*.tmp"):  # of a `write_text` that a kill cut short
+                unfinished.unlink()
 
     @contextmanager
     def lock(self) -> Iterator[None]:

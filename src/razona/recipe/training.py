@@ -106,6 +106,9 @@ class TrainSection(Section):
     numpy's limit."""
     save_every: int = Field(default=10, ge=1)
     """Steps between checkpoints. 10 is our demo: an interruption costs at most 9 steps."""
+    max_failed_saves: int = Field(default=3, ge=0)
+    """Checkpoints in a row that the disk may not take, tried after each step, before the run ends; 0: the first ends
+    it. 3 (our choice) is time to make room, and few steps to lose."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic. `auto` is bfloat16 on a GPU that has it and on a CPU with instructions for it (AMX), float32
     elsewhere. On a CPU only large products are, of sampling and of the training pass (where an adapter is a plain

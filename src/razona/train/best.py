@@ -14,6 +14,7 @@ from razona.core.errors import RunFolderError
 from razona.core.files import write_json
 from razona.core.rundir import RunDir
 from razona.train.decisions import Measured, Standing
+from razona.train.disk import writing_weights
 
 NOTE = "best.json"
 """In the folder of the best weights: their step and their accuracy."""
@@ -33,8 +34,9 @@ def save_best(
     """
     fresh = _beside(run.best, "fresh")
     shutil.rmtree(fresh, ignore_errors=True)
-    model.save_pretrained(str(fresh), state_dict=weights)  # pyright: ignore[reportArgumentType]
-    tokenizer.save_pretrained(str(fresh))
+    with writing_weights(run.best):
+        model.save_pretrained(str(fresh), state_dict=weights)  # pyright: ignore[reportArgumentType]
+        tokenizer.save_pretrained(str(fresh))
     write_json(fresh / NOTE, {"step": measured.step, "accuracy": measured.accuracy})
     _replace(run.best, fresh)
 

@@ -1,11 +1,17 @@
-"""Room on the disk, asked for before it is needed."""
+"""Room on the disk, asked for before it is needed, and the errors of a disk that has none left."""
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
-from razona.core.errors import MachineError
+from razona.core.errors import DiskError, MachineError
+from razona.core.files import free_mib
+
+_WORDS_OF_TORCH = ("PytorchStreamWriter", "inline_container")
+"""In what `torch.save` raises where its C++ part could not write: a plain RuntimeError."""
 
 
 def checkpoint_bytes(model: torch.nn.Module) -> int:
@@ -14,19 +20,52 @@ def checkpoint_bytes(model: torch.nn.Module) -> int:
     return trained * 12 + 20 * 2**20
 
 
+def room_lacking(folder: Path, needed: int) -> str:
+    """Say how much room a write of `needed` bytes to `folder` lacks; "" where it fits."""
+    free = free_mib(folder)
+    if free * 2**20 >= needed:
+        return ""
+    return f"it needs about {needed / 2**20:.0f} MiB, {free} MiB are free"
+
+
 def check_disk(folder: Path, needed: int) -> None:
     """Refuse to start a write that the disk cannot hold.
 
     Raises:
         MachineError: less than `needed` bytes are free where `folder` lies.
     """
-    place = folder
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed:
+    if lacking := room_lacking(folder, needed):
         raise MachineError(
-            f"no disk space for a checkpoint in {folder}: it needs about {needed / 2**20:.0f} MiB, "
-            f"{free / 2**20:.0f} MiB are free. Free some space, or give the run another place with --out; "
-            "--resume then goes on from the last checkpoint."
+            f"no disk space for a checkpoint in {folder}: {lacking}. Free some space, or give the run another place "
+            "with --out; --resume then goes on from the last checkpoint."
         )
+
+
+def is_of_disk(error: Exception) -> bool:
+    """Say whether an error is that of a write which the disk did not take, in the words of whoever was writing."""
+    if isinstance(error, OSError | DiskError | SafetensorError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _WORDS_OF_TORCH)
+
+
+@contextmanager
+def writing_weights(folder: Path) -> Iterator[None]:
+    """Run the body, which writes weights to `folder`, and say what to do where the disk does not take them.
+
+    Raises:
+        DiskError: in place of the writer's own error.
+    """
+    try:
+        yield
+    except Exception as error:  # sorted out below: each writer has an error of its own
+        if not is_of_disk(error) or isinstance(error, DiskError):
+            raise
+        raise DiskError(
+            f"the weights could not be written to {folder}: {first_line(error)} ({free_mib(folder)} MiB are free). "
+            "Make room there, then go on with --resume: nothing before the last checkpoint is trained again."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Give an error's own words, in one line."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,6 +57,7 @@ class Guard(TrainerCallback):
         self.trainer, self.recipe, self.problems, self.monitor = trainer, recipe, problems, monitor
         self.section, self.run = recipe.guard, trainer.run
         self.standing = Standing.of(self.run.read_guard())
+        trainer.saver.additions.append(self.keep_best)
         self.seconds = 0.0
         """Spent on measuring and what followed from it, by this process since it started."""
 
@@ -94,10 +96,10 @@ class Guard(TrainerCallback):
         self.seconds += time.monotonic() - started
         return control
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        """Give each checkpoint the best weights of its time."""
-        if state.is_world_process_zero and self.standing.best is not None:
-            keep_with_checkpoint(self.run, self.run.checkpoints / f"checkpoint-{state.global_step}")
+    def keep_best(self, checkpoint: Path) -> None:
+        """Give a checkpoint the best weights of its time."""
+        if self.standing.best is not None:
+            keep_with_checkpoint(self.run, checkpoint)
 
     def _look(self, step: int) -> Action:
         """Measure, and let the main process decide, keep what is the best, and write it down."""

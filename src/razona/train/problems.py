@@ -1,7 +1,9 @@
 """Which problems a step samples: those that taught nothing last time come back later than the others."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from razona.core.errors import RunFolderError
 
 MAX_PASSED_OVER = 7
 """A problem is passed over at most this many times in a row, then it is sampled again."""
@@ -60,3 +62,27 @@ class ProblemQueue:
         self.pass_rates[problem] = pass_rate
         self._flat_streak[problem] = 0 if is_informative else self._flat_streak[problem] + 1
         self._passes_left[problem] = min(MAX_PASSED_OVER, 2 ** self._flat_streak[problem] - 1)
+
+    def state(self) -> dict[str, list]:
+        """Give all that the queue knows, for `restore`."""
+        return {
+            "waiting": list(self._waiting),
+            "passes_left": list(self._passes_left),
+            "flat_streak": list(self._flat_streak),
+            "pass_rates": list(self.pass_rates.items()),
+        }
+
+    def restore(self, state: Mapping[str, list]) -> None:
+        """Become the queue whose `state` this is.
+
+        Raises:
+            RunFolderError: that queue had another number of problems.
+        """
+        if len(state["waiting"]) != len(self._waiting):
+            raise RunFolderError(
+                f"--resume: the checkpoint counts {len(state['waiting'])} problems and the data holds "
+                f"{len(self._waiting)}: the data has changed since. Put it back as it was, or start a new run."
+            )
+        self._waiting = deque(state["waiting"])
+        self._passes_left, self._flat_streak = list(state["passes_left"]), list(state["flat_streak"])
+        self.pass_rates = dict(state["pass_rates"])

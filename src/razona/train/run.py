@@ -16,9 +16,8 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from razona.core.allocator import suit_allocator
-from razona.core.environment import describe_environment
-from razona.core.errors import RecipeError, RunFolderError
-from razona.core.files import write_json, write_text
+from razona.core.errors import RecipeError
+from razona.core.files import write_json
 from razona.core.launch import is_main_process, num_processes, process_index, sharding
 from razona.core.rundir import RunDir, step_of
 from razona.core.terminal import say
@@ -26,13 +25,14 @@ from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
 from razona.models.load import Policy, lora_config
 from razona.models.quantised import widen_adapter
-from razona.recipe import Recipe, dump
+from razona.recipe import Recipe
 from razona.recipe.checks import check_num_processes, check_sharding
 from razona.rewards import Mix
 from razona.rollout import Sampling
-from razona.train.best import restore_best, take_best
+from razona.train.best import take_best
 from razona.train.decisions import Kept
-from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.disk import check_disk, checkpoint_bytes, writing_weights
+from razona.train.folder import prepare_folder
 from razona.train.guard import Guard
 from razona.train.loading import load_run
 from razona.train.monitor import Monitor, Tell, tell_on_stderr
@@ -170,6 +170,8 @@ def _train_in(
     fine_tuned = None
     if recipe.train.method != "grpo":
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run, trackers.take_update)
+        with stop_together():
+            transformers.set_seed(recipe.train.seed)  # a run that is resumed from here has not drawn what tuning drew
     if recipe.train.method == "sft":
         if recipe.guard.every and is_main_process():
             say("razona: train.method = sft has no GRPO steps, so guard.every measures none of them", to_stderr=True)
@@ -200,8 +202,9 @@ def _train_in(
         if kept is not None and kept.is_best:
             take_best(run)
         else:
-            trained.save_pretrained(str(run.adapter), state_dict=weights)  # pyright: ignore[reportArgumentType]
-            policy.tokenizer.save_pretrained(str(run.adapter))
+            with writing_weights(run.adapter):
+                trained.save_pretrained(str(run.adapter), state_dict=weights)  # pyright: ignore[reportArgumentType]
+                policy.tokenizer.save_pretrained(str(run.adapter))
         if kept is not None:
             manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
             write_json(run.manifest, {**manifest, "adapter": asdict(kept)})
@@ -245,57 +248,10 @@ def _go_on(trainer: Trainer, checkpoint: Path | None, steps: int, *, is_over: bo
     if checkpoint is None:
         trainer.train()
     elif step_of(checkpoint) < steps and not is_over:
-        trainer.recall(step_of(checkpoint))
+        trainer.recall(checkpoint)
         trainer.train(resume_from_checkpoint=str(checkpoint))
     else:
         trainer.load_weights(checkpoint)
-
-
-def prepare_folder(run: RunDir, recipe: Recipe, resume: bool) -> None:
-    """Make the folder ready: a new run describes itself, a resumed one forgets what came after its last checkpoint.
-
-    Raises:
-        RunFolderError: there is nothing to go on from, another recipe was used, or the folder holds a run already.
-    """
-    text = dump(recipe)
-    if resume:
-        if not run.recipe.exists():
-            raise RunFolderError(f"--resume: {run.root} holds no run to go on with. Start it without --resume.")
-        if run.recipe.read_text(encoding="utf-8") != text:
-            raise RunFolderError(
-                f"--resume: the recipe is not the one that {run.recipe} was started with. "
-                "Give the same recipe and --set options, or another --out."
-            )
-        began_with = json.loads(run.environment.read_text(encoding="utf-8"))
-        _check_sharding(run, began_with.get("sharding", ""))
-        checkpoint = run.last_checkpoint()
-        run.forget_steps_after(step_of(checkpoint) if checkpoint else 0)
-        restore_best(run, checkpoint)
-        _note_other_processes(began_with.get("processes", 1))
-        return
-    if run.metrics.exists() or run.checkpoints.exists() or run.sft_solutions.exists():
-        raise RunFolderError(
-            f"{run.root} already holds a run. Go on with it (--resume), remove it, or give another folder with --out."
-        )
-    write_json(run.environment, describe_environment({"train": recipe.train.seed}))
-    write_text(run.recipe, text)  # last: where a recipe lies, the rest of the description does too
-
-
-def _check_sharding(run: RunDir, began_with: str) -> None:
-    if began_with != sharding():
-        raise RunFolderError(
-            f"--resume: {run.root} began with sharding: {began_with or 'none'}, and this start has "
-            f"{sharding() or 'none'}; their checkpoints differ. Start it as it began, or give another --out."
-        )
-
-
-def _note_other_processes(began_with: int) -> None:
-    if began_with != num_processes():
-        say(
-            f"razona: this run began with {began_with} processes and goes on with {num_processes()}: it samples other "
-            "completions than it would have.",
-            to_stderr=True,
-        )
 
 
 def _make_trainer(
@@ -347,6 +303,7 @@ def _trainer(
             min_p=rollout.min_p,
         ),
         engine=Engine(name=rollout.engine, max_slots=rollout.max_slots),
+        max_failed_saves=recipe.train.max_failed_saves,
         choice=_choice(recipe, dataset),
         has_short_products=wants_short_products(recipe.train.precision) and not sharding(),
         mix=Mix.of(recipe.rewards, tags_of(recipe.prompt), seed=reward_seed(recipe.train.seed)),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel
@@ -13,21 +12,23 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from razona.core.errors import MachineError
-from razona.core.files import read_jsonl, write_jsonl
-from razona.core.nouns import Outcome
-from razona.core.rundir import RunDir
+from razona.core.files import write_jsonl
+from razona.core.rundir import RunDir, step_of
 from razona.core.seeds import derive_seed
-from razona.rewards import Mix, Receipt
+from razona.rewards import Mix
 from razona.rollout import OnFinished, Room, Sampled, Sampling, choose_engine, generate
 from razona.train.attention import install
+from razona.train.checkpoints import Saver
 from razona.train.collect import Collected, Collector, Group, Row
 from razona.train.delegated import BY_TRL, as_sampled, unpatched_note
-from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.disk import checkpoint_bytes
 from razona.train.head import speed_up_head
 from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
 from razona.train.problems import ProblemQueue, has_signal
 from razona.train.processes import gather_rows
+from razona.train.progress import Progress
+from razona.train.ready import ReadyRewards
 from razona.train.record import stored_rows
 from razona.train.sharding import is_sampled_here, unpackable_reason, whole_weights
 from razona.train.token_figures import TokenFigures
@@ -52,24 +53,6 @@ class Choice:
     """Sampling rounds of a step, at most."""
 
 
-class ReadyRewards:
-    """What TRL calls as its reward function: hands over what was found out while sampling."""
-
-    __name__ = "reward"
-
-    def __init__(self, mix: Mix) -> None:
-        self.mix = mix
-        self.receipts: list[Receipt] | None = None
-        """Of the batch that TRL is about to ask for; None: the mix scores it then."""
-
-    def __call__(self, completions: Sequence[object], **columns: Any) -> list[float | None]:
-        """Give one number a completion, as `Mix` does."""
-        if self.receipts is None:
-            return self.mix(completions, **columns)
-        self.mix.log(self.receipts, columns.get("log_metric"), columns.get("log_extra"))
-        return [receipt.reward.total for receipt in self.receipts]
-
-
 class Trainer(GRPOTrainer):
     """GRPOTrainer that samples with our engine and keeps what it samples.
 
@@ -85,6 +68,7 @@ class Trainer(GRPOTrainer):
         group_size: int,
         sampling: Sampling,
         engine: Engine,
+        max_failed_saves: int = 3,
         choice: Choice | None = None,
         has_short_products: bool = False,
         **kwargs: object,
@@ -92,6 +76,8 @@ class Trainer(GRPOTrainer):
         self._ready = ReadyRewards(mix)
         super().__init__(reward_funcs=self._ready, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
+        self.saver = Saver(run, max_failed_saves)
+        self.add_callback(self.saver)
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
         self._room = Room() if self.accelerator.device.type == "cpu" else None
         self.max_slots, self.has_short_products = engine.max_slots, has_short_products
@@ -293,25 +279,28 @@ class Trainer(GRPOTrainer):
             self.step_figures = step_metrics(rows, self.group_size, self.mix.tags) | timing_metrics(collected)
         return output
 
-    def recall(self, steps: int) -> None:
-        """Bring the queue of problems to where it was after `steps` steps, from the completions that they stored."""
-        if self.choice is None or self.queue is None:
+    def progress(self) -> Progress:
+        """Give this process's place in the run, between two steps."""
+        steps_per_generation = getattr(self.args, "steps_per_generation")  # noqa: B009 - of GRPOConfig
+        is_mid_batch = self._step % (steps_per_generation * self.num_iterations) != 0
+        return Progress(
+            processes=self.accelerator.num_processes,
+            microbatches=self._step,
+            buffered=self._buffered_inputs if is_mid_batch else None,  # pyright: ignore[reportArgumentType]
+            figures=self.step_figures if is_mid_batch else {},
+            queue=self.queue.state() if self.queue else None,
+        )
+
+    def recall(self, checkpoint: Path) -> None:
+        """Go on where a checkpoint was written, in what transformers does not restore."""
+        found = Progress.load(checkpoint, self.accelerator.device)
+        self._step = step_of(checkpoint) * self.args.gradient_accumulation_steps
+        if found is None:
             return
-        process = self.accelerator.process_index
-        place_of = {row["problem_id"]: place for place, row in enumerate(self.choice.rows)}
-        for step in range(1, steps + 1):
-            rows = [row for row in read_jsonl(self.run.completions(step)) if row["process"] == process]
-            for number in sorted({row["round"] for row in rows}):
-                of_round = [row for row in rows if row["round"] == number]
-                starts = range(0, len(of_round), self.group_size)
-                self.queue.take(len(starts))
-                for start in starts:
-                    group = of_round[start : start + self.group_size]
-                    self.queue.note(
-                        place_of[group[0]["problem_id"]],
-                        pass_rate=sum(row["outcome"] == Outcome.CORRECT for row in group) / len(group),
-                        is_informative=has_signal(row["reward"] for row in group),
-                    )
+        self._step, self._buffered_inputs = found.microbatches, found.buffered  # pyright: ignore[reportAttributeAccessIssue]
+        self.step_figures = found.figures
+        if self.queue and found.queue:
+            self.queue.restore(found.queue)
 
     def _hand_over(self, collected: Collected) -> None:
         """Make ready what TRL will ask for: completions, rewards, and columns that reward functions logged."""
@@ -358,14 +347,25 @@ class Trainer(GRPOTrainer):
         """Put the trained weights of a checkpoint, or of the run's best, into the model, as resuming does."""
         self._load_from_checkpoint(str(folder))
 
-    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
-        check_disk(self.run.checkpoints, checkpoint_bytes(model))
-        super()._save_checkpoint(model, trial)
+    def _get_output_dir(self, trial: object) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Have transformers write a checkpoint, and remove older ones, where none is in its place yet."""
+        return str(self.saver.folder)
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        """Wait for the random states of all processes: the main one then writes the file that makes it a checkpoint."""
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()
+    def create_model_card(self, *others: object, **named: object) -> None:
+        """Write none: TRL's says of a checkpoint what `razona export` says of the model."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        with self.saver.noting():  # of a sharded model the other processes are on their way to its optimizer
+            super()._save(output_dir, state_dict)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        step = self.state.global_step
+
+        def write() -> None:
+            super(Trainer, self)._save_checkpoint(model, trial)  # pyright: ignore[reportArgumentType]
+            self.progress().save(self.saver.folder / f"checkpoint-{step}")
+
+        self.saver.save(step, checkpoint_bytes(model), write)
 
 
 def flat_rows(rewards: Sequence[float | None], group_size: int) -> torch.Tensor:

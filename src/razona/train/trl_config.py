@@ -85,7 +85,7 @@ def grpo_config(
         # what is kept; metrics, completions and the progress bar are ours
         "save_strategy": "steps",
         "save_steps": train.save_every,
-        "save_total_limit": 2,
+        "save_total_limit": None,  # `razona.train.checkpoints` removes older ones
         "logging_steps": 1,
         "logging_first_step": False,
         "disable_tqdm": True,
