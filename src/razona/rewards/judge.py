@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from razona.core.activity import moved
 from razona.core.errors import DataError, RewardError
 from razona.core.nouns import Outcome, Verdict
 from razona.recipe import VerifySection
@@ -72,9 +73,15 @@ def judge_batch(
         return _judge_code(texts, problems.rows, section, tags)
     if kind == "logic":
         rows = zip(texts, problems.rows, strict=True)
-        return [_judge_logic(text, row, tags, is_unmarked_allowed) for text, row in rows]
+        return [_seen(_judge_logic(text, row, tags, is_unmarked_allowed)) for text, row in rows]
     settings = replace(settings_of(section, tags), is_unmarked_allowed=is_unmarked_allowed)
-    return [Judged(verdict=check(text, target, settings)) for text, target in zip(texts, problems.targets, strict=True)]
+    targets = zip(texts, problems.targets, strict=True)
+    return [_seen(Judged(verdict=check(text, target, settings))) for text, target in targets]
+
+
+def _seen(judged: Judged) -> Judged:
+    moved()
+    return judged
 
 
 def _judge_logic(text: str, row: Mapping[str, object], tags: Tags, is_unmarked_allowed: bool) -> Judged:
@@ -117,4 +124,4 @@ def _judge_one_code(text: str, row: Mapping[str, object], options: "CodeOptions"
         return Judged(verdict=Verdict(outcome=Outcome.UNVERIFIED, reason=str(error)))
     report = check_code(text, problem, options)
     passed = sum(test.outcome is Outcome.CORRECT for test in report.tests)
-    return Judged(verdict=report.verdict, tests_passed=passed, tests_run=len(report.tests))
+    return _seen(Judged(verdict=report.verdict, tests_passed=passed, tests_run=len(report.tests)))

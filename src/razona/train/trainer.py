@@ -12,6 +12,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from razona.core.activity import in_stage
 from razona.core.errors import MachineError
 from razona.core.files import read_jsonl, write_jsonl
 from razona.core.nouns import Outcome
@@ -23,6 +24,7 @@ from razona.train.attention import install
 from razona.train.collect import Collected, Collector, Group, Row
 from razona.train.delegated import BY_TRL, as_sampled, unpatched_note
 from razona.train.disk import check_disk, checkpoint_bytes
+from razona.train.events import Events
 from razona.train.head import speed_up_head
 from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
@@ -30,6 +32,7 @@ from razona.train.problems import ProblemQueue, has_signal
 from razona.train.processes import gather_rows
 from razona.train.record import stored_rows
 from razona.train.sharding import is_sampled_here, unpackable_reason, whole_weights
+from razona.train.steady import SteadyTrainer
 from razona.train.token_figures import TokenFigures
 
 
@@ -70,7 +73,7 @@ class ReadyRewards:
         return [receipt.reward.total for receipt in self.receipts]
 
 
-class Trainer(GRPOTrainer):
+class Trainer(SteadyTrainer):
     """GRPOTrainer that samples with our engine and keeps what it samples.
 
     Advantages and loss are TRL's own code. After each generation the completions are written to the
@@ -92,6 +95,7 @@ class Trainer(GRPOTrainer):
         self._ready = ReadyRewards(mix)
         super().__init__(reward_funcs=self._ready, **kwargs)  # pyright: ignore[reportArgumentType]
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
+        self.events = Events(run)
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
         self._room = Room() if self.accelerator.device.type == "cpu" else None
         self.max_slots, self.has_short_products = engine.max_slots, has_short_products
@@ -188,9 +192,11 @@ class Trainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: dict | list[dict]) -> dict:
         """Sample when the buffer is used up, as TRL does, but shuffle groups, not rows: they share a prompt."""
+        microbatches = getattr(self.args, "steps_per_generation")  # noqa: B009 - of GRPOConfig, not of its base
+        if self.is_begun_again and self._buffered_inputs is not None:
+            return self._buffered_inputs[self._step % microbatches]
         if self.unpacked_reason or not self.is_training():
             return super()._prepare_inputs(generation_batch)
-        microbatches = getattr(self.args, "steps_per_generation")  # noqa: B009 - of GRPOConfig, not of its base
         assert isinstance(microbatches, int) and isinstance(generation_batch, list)
         if self._step % (microbatches * self.num_iterations) == 0 or self._buffered_inputs is None:
             scored = self._generate_and_score_completions(generation_batch)
@@ -263,7 +269,7 @@ class Trainer(GRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         collected = None
         if self.is_sampled_here:
-            with whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
+            with in_stage("sampling"), whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
                 collected = self._collect(inputs)
         try:
             if collected is not None:
@@ -290,6 +296,7 @@ class Trainer(GRPOTrainer):
         rows = gather_rows(own, self.group_size)
         if self.accelerator.is_main_process:
             write_jsonl(self.run.completions(step), rows)
+            self.events.note_unverified(rows)
             self.step_figures = step_metrics(rows, self.group_size, self.mix.tags) | timing_metrics(collected)
         return output
 
@@ -360,7 +367,8 @@ class Trainer(GRPOTrainer):
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         check_disk(self.run.checkpoints, checkpoint_bytes(model))
-        super()._save_checkpoint(model, trial)
+        with in_stage("saving a checkpoint"):
+            super()._save_checkpoint(model, trial)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """Wait for the random states of all processes: the main one then writes the file that makes it a checkpoint."""
