@@ -3,6 +3,7 @@
 import random
 import signal
 import sys
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from razona.core.errors import StoppedError, TrainingError
 from razona.core.launch import num_processes
 from razona.core.leaving import Leaving, When, current_leaving, describe_end, exit_code_of
 from razona.core.rundir import step_of
+from razona.train.problems import ProblemQueue
 
 if TYPE_CHECKING:
     from razona.train.trainer import Trainer
@@ -31,33 +33,36 @@ class Mark:
 
     step: int
     """Steps done."""
-    python: tuple
-    numpy: dict
-    torch: torch.Tensor
-    cuda: list[torch.Tensor]
+    python_state: tuple
+    numpy_state: dict
+    torch_state: torch.Tensor
+    cuda_states: list[torch.Tensor]
     microbatches: int
     """TRL's count of them, by which it knows when to sample."""
+    queue: ProblemQueue | None
+    """A copy: sampling moves it on."""
 
     @classmethod
     def of(cls, trainer: "Trainer") -> "Mark":
         """Take it, between two steps."""
         return cls(
             step=trainer.state.global_step,
-            python=random.getstate(),
-            numpy=np.random.get_state(legacy=False),
-            torch=torch.get_rng_state(),
-            cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            python_state=random.getstate(),
+            numpy_state=np.random.get_state(legacy=False),
+            torch_state=torch.get_rng_state(),
+            cuda_states=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             microbatches=trainer._step,
+            queue=deepcopy(trainer.queue),
         )
 
     def restore(self, trainer: "Trainer") -> None:
-        """Bring the random states and the count back."""
-        random.setstate(self.python)
-        np.random.set_state(self.numpy)
-        torch.set_rng_state(self.torch)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(self.cuda)
-        trainer._step = self.microbatches
+        """Bring the random states, the count and the queue back."""
+        random.setstate(self.python_state)
+        np.random.set_state(self.numpy_state)
+        torch.set_rng_state(self.torch_state)
+        if self.cuda_states:
+            torch.cuda.set_rng_state_all(self.cuda_states)
+        trainer._step, trainer.queue = self.microbatches, self.queue
 
 
 class Interruption(TrainerCallback):
@@ -129,6 +134,7 @@ class Interruption(TrainerCallback):
         assert mark is not None and mark.step == self.trainer.state.global_step
         mark.restore(self.trainer)
         trainer = self.trainer
+        assert trainer.model_wrapped is not None
         try:
             trainer._save_checkpoint(trainer.model_wrapped, None)
             trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)

@@ -1,6 +1,7 @@
 """Steps that survive: an update without numbers is left out, a microbatch without room is read in parts."""
 
 import gc
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -128,14 +129,17 @@ class SteadyTrainer(GRPOTrainer):
             moved()
         raise AssertionError("a microbatch has a last part")
 
-    def _get_grad_norm(
+    def _get_grad_norm(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None
     ) -> torch.Tensor | float:
-        norm = super()._get_grad_norm(model, grad_norm)
-        is_sound = self._are_losses_finite and bool(torch.isfinite(torch.as_tensor(norm)))
+        norm = super()._get_grad_norm(model, grad_norm)  # pyright: ignore[reportArgumentType]
+        assert norm is not None
+        is_sound = self._are_losses_finite and math.isfinite(norm)
         if num_processes() > 1:
             failures = torch.tensor(float(not is_sound), device=self.accelerator.device)
-            is_sound = self.accelerator.reduce(failures, reduction="sum").item() == 0
+            found = self.accelerator.reduce(failures, reduction="sum")
+            assert isinstance(found, torch.Tensor)
+            is_sound = found.item() == 0
         if is_sound:
             self.left_out_in_a_row = 0
             return norm

@@ -46,8 +46,9 @@ def watch_over(run: RunDir, events: Events, limit_s: float | None, step: Callabl
 def _watch(run: RunDir, events: Events, limit_s: float, step: Callable[[], int], ended: threading.Event) -> None:
     told_at = 0.0
     while not ended.is_set():
-        with suppress(UnsupportedOperation, AttributeError):  # a standard error without a file behind it: a notebook's
-            faulthandler.dump_traceback_later(2 * limit_s, file=sys.__stderr__)
+        if sys.__stderr__ is not None:
+            with suppress(UnsupportedOperation):  # no file is behind it: a notebook's
+                faulthandler.dump_traceback_later(2 * limit_s, file=sys.__stderr__)
         ended.wait(limit_s / LOOKS)
         now = time.monotonic()
         if now - max(ACTIVITY.moved_at, told_at) >= limit_s and not ended.is_set():
