@@ -21,6 +21,10 @@ SIGNATURES = {
         "has_tool_images",
     ],
     "_tokenize_prompts": ["self", "prompts"],
+    "training_step": ["self", "model", "inputs", "num_items_in_batch"],
+    "compute_loss": ["self", "model", "inputs", "return_outputs", "num_items_in_batch"],
+    "_get_grad_norm": ["self", "model", "grad_norm"],
+    "log": ["self", "logs", "start_time"],
 }
 
 
@@ -78,6 +82,22 @@ def test_trl_counts_and_buffers_under_the_names_that_a_checkpoint_holds():
     for line in ("self._step = 0", "self._step += 1", "self._buffered_inputs = None"):
         assert source.count(line) == 1, line
     assert "self._buffered_inputs[self._step % self.args.steps_per_generation]" in source
+
+
+def test_the_norm_of_the_gradients_is_asked_for_at_every_update_and_before_it():
+    source = inspect.getsource(Trainer._run_epoch)
+    order = [
+        "self._clip_grad_norm(model)",
+        "self._get_grad_norm(model,",
+        "on_pre_optimizer_step",
+        "self.optimizer.step()",
+    ]
+    places = [source.index(one) for one in order]
+    assert places == sorted(places) and source.count("self._get_grad_norm(") == 1
+
+
+def test_trl_scales_the_loss_itself_so_that_parts_of_it_add_up():
+    assert GRPOTrainer.loss_is_scaled_for_ga is True
 
 
 def test_accelerate_looks_at_the_kind_of_processes_before_it_shards():

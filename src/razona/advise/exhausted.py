@@ -8,11 +8,10 @@ from razona.advise.devices import GIB, Device, this_device
 from razona.advise.memory import estimate_memory, propose
 from razona.advise.shape import ModelShape, config_of
 from razona.core.errors import MachineError, ModelError, RazonaError
+from razona.core.exhaustion import is_exhaustion
 from razona.core.launch import num_processes
 from razona.recipe import Recipe
 
-SIGNS = ("can't allocate memory", "not enough memory", "CUDA out of memory")
-"""In the text of a plain RuntimeError: torch's allocator of the CPU, on Linux and on Windows, and CUDA's."""
 SHOWN_CHARACTERS = 200
 """Of the error's own text."""
 
@@ -30,12 +29,6 @@ def explained_exhaustion(recipe: Recipe) -> Iterator[None]:
         if isinstance(error, RazonaError) or not is_exhaustion(error):
             raise
         raise MachineError(exhaustion_message(recipe, error, this_device())) from error
-
-
-def is_exhaustion(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out; torch's own is known by its name, so that torch need not load."""
-    names = {one.__name__ for one in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(sign in str(error) for sign in SIGNS)
 
 
 def exhaustion_message(recipe: Recipe, error: BaseException, device: Device) -> str:

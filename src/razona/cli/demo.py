@@ -8,6 +8,9 @@ import typer
 
 from razona.cli.evaluate import with_interval
 from razona.cli.options import JsonOption, ResumeOption, SetOption
+from razona.cli.processes import way_on_of
+from razona.core.leaving import leave_on_signals
+from razona.core.rundir import RunDir
 from razona.core.terminal import say_json, visible
 
 INTRODUCTION = """\
@@ -35,7 +38,7 @@ def demo_command(
 
     console = make_console(to_stderr=as_json)
     console.print(INTRODUCTION, soft_wrap=True)
-    with explained_exhaustion(recipe):
+    with explained_exhaustion(recipe), leave_on_signals(recipe.train.grace_s, way_on_of(RunDir(out))):
         summary = demo(recipe, out, resume=resume, watcher=RichWatcher(console))
     if as_json:
         say_json(summary)

@@ -6,7 +6,7 @@ Each runs the same `razona train` without the options below.
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -76,7 +76,7 @@ def launch(asked: Asked, recipe: "Recipe", folder: Path, arguments: Sequence[str
     """
     from razona.recipe.checks import check_num_processes, check_sharding
 
-    planned = plan(asked)
+    planned = replace(plan(asked), grace_s=recipe.train.grace_s)
     train, rollout = recipe.train, recipe.rollout
     check_num_processes(planned.num_processes, rollout.group_size, train.microbatch_size, train.completions_per_step)
     environment = environment_of(planned)

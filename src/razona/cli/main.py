@@ -68,7 +68,7 @@ def main() -> None:
     """Run a verb.
 
     Exit codes: 0 done, 1 the machine failed or a finding should stop you, 2 a mistake in what was asked,
-    130 interrupted.
+    130 interrupted, 143 terminated (SIGTERM, SIGUSR1).
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

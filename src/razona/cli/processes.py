@@ -4,16 +4,20 @@ The agent gives each its place among them, and ends all of them when one ends ba
 """
 
 import logging
+import math
 import os
 import signal
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from razona.core.environment import describe_command
 from razona.core.launch import LAUNCHER
+from razona.core.leaving import TOLD_BY, describe_end, exit_code_of
 from razona.core.rundir import RunDir
 from razona.core.terminal import say
 
@@ -23,11 +27,13 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 29500
 """Where the processes of several machines meet; torchrun's and accelerate's default."""
 PATIENCE_S = 30
-"""Seconds that processes have to end after they were told to; then they are killed. torch's default."""
+"""Seconds that processes have to write a checkpoint and end, beyond their time of grace; then they are killed."""
 SAME_MOMENT_S = 5
 """Failures this close to the first one may have caused each other; torch notes whole seconds."""
-TOLD_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+TOLD_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGQUIT")
 """What the agent passes on to the processes."""
+TOLD_ENDS = {-signal.SIGTERM: signal.SIGTERM, 143: signal.SIGTERM, 130: signal.SIGINT}
+"""With what a process ends that was told to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,8 @@ class Launch:
     """On machine 0; None: `DEFAULT_PORT`, or a free one where there is no address."""
     accelerate_config: Path | None = None
     """accelerate's settings; None: each process holds the whole model."""
+    grace_s: float = 30.0
+    """That the processes have to end their step, once they are told to leave."""
 
     @property
     def processes_here(self) -> int:
@@ -57,8 +65,8 @@ def run_processes(
 ) -> int:
     """Start the processes of this machine, wait for them, and give the exit code of the whole.
 
-    When one ends badly the others are told to end, and killed `PATIENCE_S` later; so it is with a signal to this
-    process. Why a run ended is told on standard error.
+    When one ends badly the others are told to end, and killed `PATIENCE_S` after their time of grace; so it is with a
+    signal to this process. Why a run ended is told on standard error.
 
     Args:
         command: what each process runs.
@@ -67,7 +75,8 @@ def run_processes(
         resume_with: the command that goes on from there.
 
     Returns:
-        0 done, 2 a mistake in what was asked, 130 interrupted, 143 terminated, 128 + n for other signals, 1 else.
+        0 done, 2 a mistake in what was asked, 130 interrupted, 143 terminated (by SIGUSR1, too), 128 + n for other
+        signals, 1 else.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -97,7 +106,7 @@ def run_processes(
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=logs),
             signals_to_handle=",".join(TOLD_SIGNALS),
-            shutdown_timeout=PATIENCE_S,
+            shutdown_timeout=math.ceil(launch.grace_s) + PATIENCE_S,
         )
         try:
             elastic_launch(settings, command[0])(*command[1:])
@@ -112,8 +121,8 @@ def _tell_failure(failures: "Mapping[int, ProcessFailure]", num_processes: int, 
     """Name the process whose end ended the run, where that is not a mistake that it has told itself."""
     index, failure = first_failure(failures)
     code = failure.exitcode
-    if code == -signal.SIGTERM:
-        return _tell_signal(signal.SIGTERM, run, resume_with)
+    if code in TOLD_ENDS:
+        return _tell_signal(TOLD_ENDS[code], run, resume_with)
     if code == 2:
         return 2
     if code > 0:
@@ -124,7 +133,7 @@ def _tell_failure(failures: "Mapping[int, ProcessFailure]", num_processes: int, 
         ended += " (by the kernel if memory ran out: `dmesg` tells; else by a person or the cluster)"
     say(
         f"razona: process {index} of {num_processes} (pid {failure.pid}) {ended}. The run was stopped. "
-        f"{_way_on(run, resume_with)}",
+        f"{way_on(run, resume_with)}",
         to_stderr=True,
     )
     return 1
@@ -140,7 +149,7 @@ def first_failure(failures: "Mapping[int, ProcessFailure]") -> "tuple[int, Proce
 
     def order(item: "tuple[int, ProcessFailure]") -> tuple[int, int]:
         index, failure = item
-        if failure.timestamp - began > SAME_MOMENT_S or failure.exitcode == -signal.SIGTERM:
+        if failure.timestamp - began > SAME_MOMENT_S or failure.exitcode in TOLD_ENDS:
             return 3, index
         return (0 if failure.exitcode < 0 else 1 if failure.exitcode == 2 else 2), index
 
@@ -148,12 +157,20 @@ def first_failure(failures: "Mapping[int, ProcessFailure]") -> "tuple[int, Proce
 
 
 def _tell_signal(received: signal.Signals, run: RunDir, resume_with: str) -> int:
-    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}.get(received, "stopped")
-    say(f"razona: {word} ({received.name}). {_way_on(run, resume_with)}", to_stderr=True)
-    return 128 + received
+    is_ours = received in TOLD_BY
+    end = describe_end(received) if is_ours else f"stopped ({received.name})"
+    say(f"razona: {end}. {way_on(run, resume_with)}", to_stderr=True)
+    return exit_code_of(received) if is_ours else 128 + received
 
 
-def _way_on(run: RunDir, resume_with: str) -> str:
+def way_on_of(run: RunDir) -> Callable[[], str]:
+    """Give what says how this command's run goes on; it says nothing under our launcher, which says it for all."""
+    again = describe_command(sys.argv) + ("" if "--resume" in sys.argv else " --resume")
+    return lambda: "" if LAUNCHER in os.environ else way_on(run, again)
+
+
+def way_on(run: RunDir, resume_with: str) -> str:
+    """Say which checkpoint counts, and with which command the run goes on from there."""
     checkpoint = run.last_checkpoint()
     if checkpoint is None:
         return f"{run.root} holds no checkpoint of it."

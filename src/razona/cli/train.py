@@ -11,10 +11,12 @@ import typer
 
 from razona.cli.launch import Asked, Sharding, launch
 from razona.cli.options import AgainstOption, AllowOption, JsonOption, OutOption, ResumeOption, SetOption
-from razona.core.errors import RecipeError
-from razona.core.launch import end_with_launcher, is_main_process
+from razona.cli.processes import way_on_of
+from razona.core.errors import RecipeError, StoppedError
+from razona.core.launch import LAUNCHER, end_with_launcher, is_main_process
 from razona.core.launch import num_processes as processes_of_run
-from razona.core.terminal import say_json
+from razona.core.leaving import leave_on_signals
+from razona.core.terminal import say, say_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,8 +96,20 @@ def train_command(
     run, watcher = RunDir(folder), RichWatcher(console)
     is_checked = no_check or (resume and RunCheck.was_passed(run))
     check = None if is_checked else RunCheck(run, recipe, options, console)
-    with explained_exhaustion(recipe), watcher.training(recipe.train.steps, run) as on_step:
-        result = train(recipe, folder, resume=resume, check=check, watch=LivePage(run, on_step), tell=watcher.found)
+    try:
+        with (
+            explained_exhaustion(recipe),
+            leave_on_signals(recipe.train.grace_s, way_on_of(run)),
+            watcher.training(recipe.train.steps, run) as on_step,
+        ):
+            result = train(recipe, folder, resume=resume, check=check, watch=LivePage(run, on_step), tell=watcher.found)
+    except StoppedError as stopped:
+        if processes_of_run() == 1:
+            raise
+        leave_processes()
+        if is_main_process() and LAUNCHER not in os.environ:
+            say(f"razona: {stopped}", to_stderr=True)
+        _leave(stopped.exit_code)
     leave_processes()
     if not is_main_process():
         _leave()
@@ -117,7 +131,7 @@ def train_command(
         return
     if result.fine_tuned:
         tuned = result.fine_tuned
-        console.print(
+        console.say(
             f"\nFine-tuned on {tuned.solutions:,} solutions: {tuned.updates} updates, {tuned.trained_tokens:,} tokens, "
             f"{tuned.seconds:.0f} s.",
             highlight=False,
@@ -125,7 +139,7 @@ def train_command(
         )
     if result.groups:
         print_steps(console, result)
-    console.print(
+    console.say(
         f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/",
         highlight=False,
         soft_wrap=True,
@@ -135,7 +149,7 @@ def train_command(
 
 def print_steps(console: "Console", result: "TrainResult") -> None:
     """Tell what the GRPO steps did, and which weights are kept."""
-    console.print(
+    console.say(
         f"\n{result.steps} steps in {result.seconds:.0f} s. {result.informative_groups} of {result.groups} groups "
         "had signal (their rewards were not all equal; the others have advantages of zero and teach nothing).",
         highlight=False,
@@ -143,17 +157,17 @@ def print_steps(console: "Console", result: "TrainResult") -> None:
     )
     if result.kept:
         name = "best" if result.kept.is_best else "last"
-        console.print(
+        console.say(
             f"The adapter holds the {name} weights, of step {result.kept.step}: {result.kept.why}.",
             highlight=False,
             soft_wrap=True,
         )
 
 
-def _leave() -> None:
+def _leave(exit_code: int = 0) -> None:
     """End at once where this process is one of several: torch's threads may still run, and would abort its end."""
     if processes_of_run() > 1:
         atexit._run_exitfuncs()  # metrics services send their last rows there
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(exit_code)

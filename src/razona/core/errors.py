@@ -10,13 +10,17 @@
     ├── RewardError   (RuntimeError)  a reward function broke its contract
     ├── CheckError    (RuntimeError)  the check before training found what should stop it
     ├── ExportError   (RuntimeError)  what was exported is not what was trained
+    ├── TrainingError (RuntimeError)  steps no longer change the weights
+    ├── StoppedError  (RuntimeError)  a signal ended the run, with an exit code of its own
     └── MachineError  (RuntimeError)  the machine cannot do it: disk, memory, a missing package
         └── DiskError                 a file cannot be written
 
 The `ValueError` half is the person's to mend and ends a command with exit code 2; the `RuntimeError`
-half is the machine's and ends it with 1. A message says where, what was given, what was expected and
-what to do.
+half is the machine's and ends it with 1, a signal's with 128 and its number. A message says where, what
+was given, what was expected and what to do.
 """
+
+from collections.abc import Mapping, Sequence
 
 
 class RazonaError(Exception):
@@ -50,9 +54,13 @@ class RunFolderError(RazonaError, ValueError):
 
 
 class RewardError(RazonaError, RuntimeError):
-    """A reward function raised, or returned something that is not one number or None a row."""
+    """A reward function raised, took too long, or returned something that is not one number or None a row."""
 
     exit_code = 1
+    row: int | None = None
+    """Of the batch, from 0, where it is one row's fault."""
+    batch: Sequence[Mapping[str, object]] = ()
+    """The rows that it was called with, where they are stored nowhere else."""
 
 
 class CheckError(RazonaError, RuntimeError):
@@ -65,6 +73,20 @@ class ExportError(RazonaError, RuntimeError):
     """What was exported is not what was trained, or nothing was trained."""
 
     exit_code = 1
+
+
+class TrainingError(RazonaError, RuntimeError):
+    """Training cannot go on: its losses or gradients are no numbers."""
+
+    exit_code = 1
+
+
+class StoppedError(RazonaError, RuntimeError):
+    """A signal told the run to end, and it has."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class MachineError(RazonaError, RuntimeError):

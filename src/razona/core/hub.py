@@ -4,6 +4,7 @@ import sys
 from functools import cache
 
 from razona.core.launch import is_main_process
+from razona.core.terminal import say
 
 ANSWER_WITHIN_S = 5.0
 """Seconds for one answer; the hub's client alone would try a file six times, over 23 s and more."""
@@ -24,9 +25,9 @@ def settle_hub() -> None:
     if datasets_settings is not None:
         datasets_settings.HF_HUB_OFFLINE = True  # pyright: ignore[reportAttributeAccessIssue]
     if is_main_process():
-        print(
+        say(
             f"razona: {constants.ENDPOINT} does not answer: only what this machine has in its cache is used.",
-            file=sys.stderr,
+            to_stderr=True,
         )
 
 

@@ -74,6 +74,19 @@ class RunDir:
         return self.root / "health.jsonl"
 
     @property
+    def events(self) -> Path:
+        """One row for each fault that the run met and each signal it got; a resumed run adds to it."""
+        return self.root / "events.jsonl"
+
+    def stacks(self, process: int) -> Path:
+        """Where each thread of a process stood when the watchdog saw nothing move."""
+        return self.root / "stacks" / f"process-{process}.txt"
+
+    def failed_batch(self, step: int, process: int) -> Path:
+        """The completions on which a reward function failed, with their problems."""
+        return self.root / "failed" / f"step-{step:06d}-process-{process}.jsonl"
+
+    @property
     def sft_solutions(self) -> Path:
         """The solutions of the supervised fine-tuning, one a row."""
         return self.root / "sft" / "solutions.jsonl"

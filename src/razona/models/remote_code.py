@@ -1,7 +1,6 @@
 """Python code that comes with a model: which files it is, the refusal to run it, and the word when it runs."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from razona.core.errors import ModelError
 from razona.core.launch import is_main_process
+from razona.core.terminal import say
 from razona.recipe import ModelSection
 
 SETTINGS = ("config.json", "tokenizer_config.json", "processor_config.json")
@@ -32,7 +32,7 @@ def settle_remote_code(source: str, section: ModelSection) -> None:
         told = f"is on, and {section.name} names no code of its own: it can be off"
     if told not in _told:
         _told.add(told)
-        print(f"razona: model.trust_remote_code: {told}.", file=sys.stderr)
+        say(f"razona: model.trust_remote_code: {told}.", to_stderr=True)
 
 
 def refused(section: ModelSection, source: str) -> str:

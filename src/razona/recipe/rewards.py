@@ -59,6 +59,9 @@ class RewardsSection(Section):
     `sum` adds whatever is there (baselines)."""
     verify: VerifySection = VerifySection()
     """What the verdict may be lenient about."""
+    function_timeout_s: float | None = Field(default=600.0, gt=0)
+    """Seconds that a function of your own may take for one batch of completions; then the run stops with a checkpoint
+    (our choice: a judge behind a network takes minutes). null: any time."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -109,6 +109,16 @@ class TrainSection(Section):
     max_failed_saves: int = Field(default=3, ge=0)
     """Checkpoints in a row that the disk may not take, tried after each step, before the run ends; 0: the first ends
     it. 3 (our choice) is time to make room, and few steps to lose."""
+    grace_s: float = Field(default=30.0, gt=0)
+    """Seconds from SIGTERM, SIGINT or SIGUSR1 to the end of the process, the writing of a checkpoint not counted. 30 is
+    SLURM's KillWait; give less than your cluster does. In one process a step that is not done after half of it is left,
+    and the checkpoint is that of the step before."""
+    watchdog_minutes: float | None = Field(default=30.0, gt=0)
+    """Without a sign of life for so long, the stage and the stacks of all threads are told; the run goes on. 30 is what
+    processes wait for each other (our choice). null: never."""
+    max_updates_left_out: int = Field(default=5, ge=1)
+    """Updates in a row that may be left out because a loss or a gradient is NaN or infinite; then the run stops with a
+    checkpoint (our choice)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the arithmetic. `auto` is bfloat16 on a GPU that has it and on a CPU with instructions for it (AMX), float32
     elsewhere. On a CPU only large products are, of sampling and of the training pass (where an adapter is a plain

@@ -1,12 +1,13 @@
 """The verdict on each completion of a batch, by the kind of problem."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from razona.core.errors import DataError, RewardError
+from razona.core.activity import moved
+from razona.core.errors import DataError, RazonaError, RewardError
 from razona.core.nouns import Outcome, Verdict
 from razona.recipe import VerifySection
 from razona.verify import Settings, Tags, check
@@ -14,6 +15,7 @@ from razona.verify import Settings, Tags, check
 if TYPE_CHECKING:
     from razona.verify.code import CodeOptions
 
+MAX_REASON_CHARACTERS = 300
 TEST_COLUMNS = ("tests", "test_list", "test")
 """A code problem has one of these columns."""
 
@@ -72,9 +74,26 @@ def judge_batch(
         return _judge_code(texts, problems.rows, section, tags)
     if kind == "logic":
         rows = zip(texts, problems.rows, strict=True)
-        return [_judge_logic(text, row, tags, is_unmarked_allowed) for text, row in rows]
+        return [_verdict_or_none(_judge_logic, *one, tags, is_unmarked_allowed) for one in rows]
     settings = replace(settings_of(section, tags), is_unmarked_allowed=is_unmarked_allowed)
-    return [Judged(verdict=check(text, target, settings)) for text, target in zip(texts, problems.targets, strict=True)]
+    targets = zip(texts, problems.targets, strict=True)
+    return [_verdict_or_none(_judge_math, *one, settings) for one in targets]
+
+
+def _verdict_or_none(judge: Callable[..., Judged], *arguments: object) -> Judged:
+    """Give the verdict; where the verifier itself fails, UNVERIFIED: one text must not end a run of hours."""
+    moved()
+    try:
+        return judge(*arguments)
+    except RazonaError:  # the data set's fault, or the machine's: no row's
+        raise
+    except Exception as error:
+        reason = f"our verifier failed: {type(error).__name__}: {error}"
+        return Judged(verdict=Verdict(outcome=Outcome.UNVERIFIED, reason=reason[:MAX_REASON_CHARACTERS]))
+
+
+def _judge_math(text: str, target: str, settings: Settings) -> Judged:
+    return Judged(verdict=check(text, target, settings))
 
 
 def _judge_logic(text: str, row: Mapping[str, object], tags: Tags, is_unmarked_allowed: bool) -> Judged:
@@ -117,7 +136,7 @@ def _judge_code(
             )
     options = CodeOptions(isolation=Isolation(section.code_isolation), timeout_s=section.code_timeout_s, tags=tags)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda text, row: _judge_one_code(text, row, options), texts, rows))
+        return list(pool.map(lambda text, row: _verdict_or_none(_judge_one_code, text, row, options), texts, rows))
 
 
 def _judge_one_code(text: str, row: Mapping[str, object], options: "CodeOptions") -> Judged:

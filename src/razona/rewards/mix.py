@@ -55,6 +55,8 @@ class Mix:
     """
 
     __name__ = "reward"
+    function_timeout_s: float | None = None
+    """For each function of the person's own and batch; None: any time."""
 
     def __init__(
         self,
@@ -100,7 +102,9 @@ class Mix:
         Raises:
             RecipeError: as the constructor.
         """
-        return cls(section.components, tags, kind=section.kind, mix=section.mix, verify=section.verify, seed=seed)
+        made = cls(section.components, tags, kind=section.kind, mix=section.mix, verify=section.verify, seed=seed)
+        made.function_timeout_s = section.function_timeout_s
+        return made
 
     def __call__(
         self, completions: Sequence[object], target: Sequence[object] | None = None, **columns: object
@@ -154,7 +158,9 @@ class Mix:
             if one.name in self.functions:
                 started = time.perf_counter()
                 function = self.functions[one.name]
-                users[one.name] = call_user_function(one.name, function, given, len(texts), user_range(one))
+                users[one.name] = call_user_function(
+                    one.name, function, given, len(texts), user_range(one), self.function_timeout_s
+                )
                 self.seconds[one.name] = [(time.perf_counter() - started) / len(texts)] * len(texts)
         tokens = token_counts(columns.get("completion_ids"), len(texts))
         step = getattr(columns.get("trainer_state"), "global_step", 0)

@@ -21,6 +21,7 @@ from peft import PeftModel
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from razona.core.activity import moved
 from razona.core.seeds import derive_seed
 from razona.rollout.fused import FusedLayers
 from razona.rollout.sampling import Sampling, draw
@@ -201,6 +202,7 @@ def native_decode(
         logprobs_BM[slots.row_S, slots.made_S] = logprob_S.float()
         slots.made_S = slots.made_S + 1
         lengths_B[slots.row_S] = slots.made_S
+        moved()
         running_S = ~(torch.isin(next_S, ends_E) | (slots.made_S >= sampling.max_tokens))
         running = int(running_S.sum())
         if running == 0 and not waiting:

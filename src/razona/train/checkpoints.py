@@ -8,7 +8,6 @@ With several processes each writes its part, and the main one does the rest.
 """
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from razona.core.errors import DiskError, RunFolderError
 from razona.core.files import free_mib
 from razona.core.launch import is_main_process
 from razona.core.rundir import RunDir, step_of
+from razona.core.terminal import say
 from razona.train.disk import first_line, is_of_disk, room_lacking
 from razona.train.processes import stop_together
 
@@ -128,10 +128,10 @@ class Saver(TrainerCallback):
                 "the run ends here. Make room, then go on with --resume."
             )
         if is_main_process():
-            print(
+            say(
                 f"razona: {told}. The run goes on and tries again after the next step; {self.failed} failed in a row, "
                 f"train.max_failed_saves = {self.max_failed}.",
-                file=sys.stderr,
+                to_stderr=True,
             )
 
 
@@ -174,15 +174,15 @@ def find_whole(run: RunDir) -> Path | None:
         kept = checkpoint.with_name(f"damaged-{checkpoint.name}")
         shutil.rmtree(kept, ignore_errors=True)
         checkpoint.rename(kept)
-        print(
+        say(
             f"razona: {checkpoint.name} is not as it was written: {flaw}. The run goes on from {whole.name}. The "
             f"damaged one is now {kept}; remove it when you have no use for it.",
-            file=sys.stderr,
+            to_stderr=True,
         )
     _remove_older(run)
     if whole is not None and not (whole / sealing.CHECKSUMS).exists():
-        print(
+        say(
             f"razona: {whole} has no {sealing.CHECKSUMS}, as before they were written; it is used unchecked.",
-            file=sys.stderr,
+            to_stderr=True,
         )
     return whole

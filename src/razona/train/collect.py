@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
+from razona.core.activity import in_stage
 from razona.core.errors import RewardError
 from razona.core.nouns import Outcome
 from razona.rewards import Mix, Receipt
@@ -135,7 +136,8 @@ class Collector:
         with _VerdictsAhead(self, rows) as ahead:
             sampled = self.generate(prompt_ids, number, ahead.take)
             sampled_at = time.perf_counter()
-            texts, judged = ahead.results()
+            with in_stage("scoring"):
+                texts, judged = ahead.results()
         timing.sampling_s += sampled_at - started
         timing.scoring_wait_s += time.perf_counter() - sampled_at
         extras = _Extras(len(rows))
@@ -146,7 +148,12 @@ class Collector:
             "completion_ids": [one.ids for one in sampled],
             "log_extra": extras,
         }
-        receipts = self.mix.receipts_of(judged, texts, _target_of(rows), columns)
+        try:
+            with in_stage("scoring"):
+                receipts = self.mix.receipts_of(judged, texts, _target_of(rows), columns)
+        except RewardError as error:
+            error.batch = [{**row, "completion": text} for row, text in zip(rows, texts, strict=True)]
+            raise
         timing.add(self.mix.seconds)
         return [
             Group(

@@ -1,12 +1,14 @@
 """The problems of a run: those that it trains on, in their order, and those that its guard measures on."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import datasets
 from transformers import PreTrainedTokenizerBase
 
+from razona.core.errors import DataError
 from razona.core.files import write_json
 from razona.core.launch import is_main_process
 from razona.core.nouns import Problem
@@ -72,6 +74,7 @@ def prepare_data(recipe: Recipe, policy: HasTokenizer, run: RunDir) -> RunData:
         order += again
     manifest = {"source": recipe.data.source, **selection.manifest(), "to_sample_from": min(most, len(rows))}
     if is_main_process():
+        refuse_other_data(run, manifest)
         write_json(run.manifest, manifest)
         if told := selection.told():
             say(f"razona: data: {told} {run.manifest} names them all.", to_stderr=True)
@@ -87,6 +90,25 @@ def prepare_data(recipe: Recipe, policy: HasTokenizer, run: RunDir) -> RunData:
         longest_prompt=max([*(length for length in lengths if limit is None or length <= limit), *measured]),
         longest_read=max([*lengths, *measured]) + (ROOM if recipe.data.source == TASKS else 0),
     )
+
+
+def refuse_other_data(run: RunDir, manifest: Mapping[str, object]) -> None:
+    """Refuse to go on from a checkpoint with other problems than those that its steps were taken with.
+
+    Raises:
+        DataError: the source has changed since the run began.
+    """
+    if run.last_checkpoint() is None or not run.manifest.exists():
+        return
+    began_with = json.loads(run.manifest.read_text(encoding="utf-8"))
+    for name, what in (("sha256_read", "what was read"), ("sha256_kept", "what is trained on")):
+        before, now = began_with.get(name), manifest[name]
+        if before not in (None, now):
+            raise DataError(
+                f"--resume: data.source = {manifest['source']} has changed since the run began: {what} had sha256 "
+                f"{before} ({began_with['problems']} problems read) and has {now} now ({manifest['problems']}). Put it "
+                "back as it was, or begin a new run with another --out."
+            )
 
 
 def _row(asked: Asked) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The folder of a run that begins or goes on: it describes itself, and forgets what came after its last checkpoint."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 
 from razona.core.environment import describe_environment
@@ -9,6 +8,7 @@ from razona.core.errors import RecipeError, RunFolderError
 from razona.core.files import write_json, write_text
 from razona.core.launch import num_processes, sharding
 from razona.core.rundir import RunDir, step_of
+from razona.core.terminal import say
 from razona.recipe import Recipe, dump, load
 from razona.train.best import restore_best
 from razona.train.checkpoints import find_whole
@@ -81,8 +81,8 @@ def _check_sharding(run: RunDir, began_with: str) -> None:
 
 def _note_other_processes(began_with: int) -> None:
     if began_with != num_processes():
-        print(
+        say(
             f"razona: this run began with {began_with} processes and goes on with {num_processes()}: it samples other "
             "completions than it would have.",
-            file=sys.stderr,
+            to_stderr=True,
         )

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.models.utils import disable_gradient_checkpointing
 
+from razona.core.activity import in_stage
 from razona.core.errors import MachineError
 from razona.core.files import append_jsonl
 from razona.core.launch import num_processes, process_index
@@ -125,7 +126,7 @@ class Guard(TrainerCallback):
         """Count right answers to each problem; each process samples its part of them."""
         count, parts = len(self.problems), num_processes()
         own = self.problems[count * process_index() // parts : count * (process_index() + 1) // parts]
-        with stop_together(), whole_weights(self._model()):
+        with in_stage("the guard's measurement"), stop_together(), whole_weights(self._model()):
             right = self._count_right(own)
         right_P = gather_values(torch.tensor(right, dtype=torch.float64))
         return Measured(step=step, right_P=tuple(int(one) for one in right_P), samples=self.section.samples)

@@ -1,6 +1,5 @@
 """What a process has on its way through a run that transformers' checkpoints leave out, and TRL does not restore."""
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -8,6 +7,7 @@ from typing import Any, Self
 import torch
 
 from razona.core.launch import num_processes, process_index
+from razona.core.terminal import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +37,10 @@ class Progress:
         if found is not None and found["processes"] == num_processes():
             return cls(**found)
         why = "it is of an earlier version" if found is None else f"it was written by {found['processes']} processes"
-        print(
+        say(
             f"razona: {checkpoint.name} has no {path.name} that fits ({why}): this process samples anew, and its "
             "statistics of prompts begin again.",
-            file=sys.stderr,
+            to_stderr=True,
         )
         return None
 

@@ -108,6 +108,7 @@ class StepRecorder(TrainerCallback):
             return
         ours = {ours: logs[theirs] for theirs, ours in NAMES_OF_TRL.items() if theirs in logs}
         figures = {**self.trainer.step_figures, **ours, **of_tokens, "seconds": logs.get("step_time")}
+        figures |= self.trainer.events.take()
         finite = {name: None if value is None or not math.isfinite(value) else value for name, value in figures.items()}
         row = {"step": state.global_step, **finite}
         self.trainer.run.append_step(row)

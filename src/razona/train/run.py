@@ -19,7 +19,7 @@ from razona.core.allocator import suit_allocator
 from razona.core.errors import RecipeError
 from razona.core.files import write_json
 from razona.core.launch import is_main_process, num_processes, process_index, sharding
-from razona.core.rundir import RunDir, step_of
+from razona.core.rundir import RunDir
 from razona.core.terminal import say
 from razona.data import tags_of
 from razona.models.arithmetic import wants_short_products
@@ -48,6 +48,7 @@ from razona.train.processes import (
 from razona.train.record import Enough, StepRecorder, StepWatch, StopWhen
 from razona.train.sft import FineTuned, fine_tune
 from razona.train.sharding import admit_sharding_on_cpu, weights_to_save
+from razona.train.steps import take_steps
 from razona.train.trackers import Trackers, check_trackers
 from razona.train.trainer import Choice, Engine, Trainer
 from razona.train.trl_config import grpo_config
@@ -115,6 +116,8 @@ def train(
         DataError: no problem is left to train on.
         ModelError: the model cannot be loaded.
         MachineError: the disk is full, another process failed, or a tracker is missing or cannot be opened.
+        StoppedError: a signal ended it, where the command line handles signals.
+        TrainingError: its losses or gradients were no numbers, step after step.
     """
     rollout, section, run = recipe.rollout, recipe.train, RunDir(out)
     check_trackers(recipe.report.report_to)
@@ -191,7 +194,7 @@ def _train_in(
         trainer.add_callback(guard)
     checkpoint = in_main_process(run.last_checkpoint)
     started = time.monotonic()
-    _go_on(trainer, checkpoint, recipe.train.steps, is_over=guard is not None and guard.standing.is_over)
+    take_steps(trainer, checkpoint, recipe.train, is_over=guard is not None and guard.standing.is_over)
     guard_seconds = guard.seconds if guard else 0.0
     seconds = time.monotonic() - started - guard_seconds
 
@@ -237,21 +240,6 @@ def _all(*watchers: StepWatch) -> StepWatch:
             one(row)
 
     return watch
-
-
-def _go_on(trainer: Trainer, checkpoint: Path | None, steps: int, *, is_over: bool) -> None:
-    """Train from the checkpoint to the last step; where the run has ended already, load what it ended with.
-
-    Args:
-        is_over: the guard has ended the run.
-    """
-    if checkpoint is None:
-        trainer.train()
-    elif step_of(checkpoint) < steps and not is_over:
-        trainer.recall(checkpoint)
-        trainer.train(resume_from_checkpoint=str(checkpoint))
-    else:
-        trainer.load_weights(checkpoint)
 
 
 def _make_trainer(

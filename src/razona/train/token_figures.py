@@ -24,6 +24,10 @@ class TokenFigures:
         values = entropies.double()
         self._entropies.append(torch.stack([values.sum(), values.new_tensor(len(values))]))
 
+    def forget(self) -> None:
+        """Drop what was noted of the step: its passes are made again."""
+        self._gaps, self._entropies = [], []
+
     def take(self) -> dict[str, float]:
         """Give the step's figures over all processes, and forget them. Every process must call it.
 

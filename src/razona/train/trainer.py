@@ -11,6 +11,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from razona.core.activity import in_stage
 from razona.core.errors import MachineError
 from razona.core.files import write_jsonl
 from razona.core.rundir import RunDir, step_of
@@ -22,6 +23,7 @@ from razona.train.checkpoints import Saver
 from razona.train.collect import Collected, Collector, Group, Row
 from razona.train.delegated import BY_TRL, as_sampled, unpatched_note
 from razona.train.disk import checkpoint_bytes
+from razona.train.events import Events
 from razona.train.head import speed_up_head
 from razona.train.metrics import step_metrics, timing_metrics
 from razona.train.packed import is_installed, logprobs_of_rows, rows_of, shuffle_groups, unsupported_reason
@@ -31,6 +33,7 @@ from razona.train.progress import Progress
 from razona.train.ready import ReadyRewards
 from razona.train.record import stored_rows
 from razona.train.sharding import is_sampled_here, unpackable_reason, whole_weights
+from razona.train.steady import SteadyTrainer
 from razona.train.token_figures import TokenFigures
 
 
@@ -53,7 +56,7 @@ class Choice:
     """Sampling rounds of a step, at most."""
 
 
-class Trainer(GRPOTrainer):
+class Trainer(SteadyTrainer):
     """GRPOTrainer that samples with our engine and keeps what it samples.
 
     Advantages and loss are TRL's own code. After each generation the completions are written to the
@@ -78,6 +81,7 @@ class Trainer(GRPOTrainer):
         self.run, self.mix, self.group_size, self.sampling = run, mix, group_size, sampling
         self.saver = Saver(run, max_failed_saves)
         self.add_callback(self.saver)
+        self.events = Events(run)
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
         self._room = Room() if self.accelerator.device.type == "cpu" else None
         self.max_slots, self.has_short_products = engine.max_slots, has_short_products
@@ -174,9 +178,11 @@ class Trainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: dict | list[dict]) -> dict:
         """Sample when the buffer is used up, as TRL does, but shuffle groups, not rows: they share a prompt."""
+        microbatches = getattr(self.args, "steps_per_generation")  # noqa: B009 - of GRPOConfig, not of its base
+        if self.is_begun_again and self._buffered_inputs is not None:
+            return self._buffered_inputs[self._step % microbatches]
         if self.unpacked_reason or not self.is_training():
             return super()._prepare_inputs(generation_batch)
-        microbatches = getattr(self.args, "steps_per_generation")  # noqa: B009 - of GRPOConfig, not of its base
         assert isinstance(microbatches, int) and isinstance(generation_batch, list)
         if self._step % (microbatches * self.num_iterations) == 0 or self._buffered_inputs is None:
             scored = self._generate_and_score_completions(generation_batch)
@@ -249,7 +255,7 @@ class Trainer(GRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         collected = None
         if self.is_sampled_here:
-            with whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
+            with in_stage("sampling"), whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
                 collected = self._collect(inputs)
         try:
             if collected is not None:
@@ -276,6 +282,7 @@ class Trainer(GRPOTrainer):
         rows = gather_rows(own, self.group_size)
         if self.accelerator.is_main_process:
             write_jsonl(self.run.completions(step), rows)
+            self.events.note_unverified(rows)
             self.step_figures = step_metrics(rows, self.group_size, self.mix.tags) | timing_metrics(collected)
         return output
 
@@ -295,8 +302,11 @@ class Trainer(GRPOTrainer):
         """Go on where a checkpoint was written, in what transformers does not restore."""
         found = Progress.load(checkpoint, self.accelerator.device)
         self._step = step_of(checkpoint) * self.args.gradient_accumulation_steps
-        if found is None:
-            return
+        if found is not None:
+            self.take_up(found)
+
+    def take_up(self, found: Progress) -> None:
+        """Go back to a place between two steps."""
         self._step, self._buffered_inputs = found.microbatches, found.buffered  # pyright: ignore[reportAttributeAccessIssue]
         self.step_figures = found.figures
         if self.queue and found.queue:
@@ -365,7 +375,8 @@ class Trainer(GRPOTrainer):
             super(Trainer, self)._save_checkpoint(model, trial)  # pyright: ignore[reportArgumentType]
             self.progress().save(self.saver.folder / f"checkpoint-{step}")
 
-        self.saver.save(step, checkpoint_bytes(model), write)
+        with in_stage("saving a checkpoint"):
+            self.saver.save(step, checkpoint_bytes(model), write)
 
 
 def flat_rows(rewards: Sequence[float | None], group_size: int) -> torch.Tensor:
