@@ -131,7 +131,7 @@ def train_command(
         return
     if result.fine_tuned:
         tuned = result.fine_tuned
-        console.say(
+        console.print(
             f"\nFine-tuned on {tuned.solutions:,} solutions: {tuned.updates} updates, {tuned.trained_tokens:,} tokens, "
             f"{tuned.seconds:.0f} s.",
             highlight=False,
@@ -139,7 +139,7 @@ def train_command(
         )
     if result.groups:
         print_steps(console, result)
-    console.say(
+    console.print(
         f"Adapter: {result.run.adapter}   Page: {page}   Completions: {folder}/completions/",
         highlight=False,
         soft_wrap=True,
@@ -149,7 +149,7 @@ def train_command(
 
 def print_steps(console: "Console", result: "TrainResult") -> None:
     """Tell what the GRPO steps did, and which weights are kept."""
-    console.say(
+    console.print(
         f"\n{result.steps} steps in {result.seconds:.0f} s. {result.informative_groups} of {result.groups} groups "
         "had signal (their rewards were not all equal; the others have advantages of zero and teach nothing).",
         highlight=False,
@@ -157,7 +157,7 @@ def print_steps(console: "Console", result: "TrainResult") -> None:
     )
     if result.kept:
         name = "best" if result.kept.is_best else "last"
-        console.say(
+        console.print(
             f"The adapter holds the {name} weights, of step {result.kept.step}: {result.kept.why}.",
             highlight=False,
             soft_wrap=True,
