@@ -1,6 +1,8 @@
 """A disk that is full: checkpoints are tried again, other files are named, and nothing that was written is lost."""
 
+import errno
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,6 +14,7 @@ from razona.core import sealing
 from razona.core.errors import DiskError
 from razona.core.files import append_jsonl, write_jsonl, write_text
 from razona.core.rundir import RunDir
+from razona.core.terminal import say
 from razona.train import train
 from razona.train.checkpoints import Saver
 
@@ -150,3 +153,20 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path):
     with largest_file(100), pytest.raises(DiskError, match="File too large"):
         write_jsonl(tmp_path / "rows.jsonl", ["x" * 200])
     assert names_in(tmp_path) == {"rows.jsonl"} and (tmp_path / "rows.jsonl").read_text() == "before\n"
+
+
+class FullLog:
+    """A log file on a full disk."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_note_that_stderr_does_not_take_ends_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stderr", FullLog())
+    say("razona: a note", to_stderr=True)
+    monkeypatch.setattr(sys, "stdout", FullLog())
+    with pytest.raises(OSError, match="No space left"):
+        say("a result")

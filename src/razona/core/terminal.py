@@ -12,6 +12,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 
 ACTED_ON = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories: controls, formats such as changes of direction, half characters, unknown ones, line ends."""
@@ -32,10 +33,14 @@ def visible(words: str) -> str:
 
 
 def say(words: object = "", *, to_stderr: bool = False, flush: bool = False) -> None:
-    """Print a text and a line end, made `visible`; standard output may be no UTF-8, and then shows `?` for a letter."""
+    """Print a text and a line end, made `visible`; standard output may be no UTF-8, and then shows `?` for a letter.
+
+    A note that stderr does not take, because it is a log on a full disk or a closed pipe, ends nothing.
+    """
     stream = sys.stderr if to_stderr else sys.stdout
     encoding = stream.encoding or "utf-8"
-    print(visible(str(words)).encode(encoding, "replace").decode(encoding), file=stream, flush=flush)
+    with suppress(OSError) if to_stderr else nullcontext():
+        print(visible(str(words)).encode(encoding, "replace").decode(encoding), file=stream, flush=flush)
 
 
 def say_json(value: object, *, indent: int | None = 2, default: Callable[..., object] | None = None) -> None:
