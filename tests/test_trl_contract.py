@@ -80,6 +80,12 @@ def test_trl_counts_and_buffers_under_the_names_that_a_checkpoint_holds():
     assert "self._buffered_inputs[self._step % self.args.steps_per_generation]" in source
 
 
+def test_trl_seeds_when_a_trainer_is_made():
+    """So what was drawn before, in a supervised fine-tuning for example, changes nothing: a run may be resumed after."""
+    source = inspect.getsource(GRPOTrainer.__init__)
+    assert "set_seed(args.seed, device_specific=True)" in source
+
+
 def test_accelerate_looks_at_the_kind_of_processes_before_it_shards():
     """`admit_sharding_on_cpu` changes that kind; where accelerate knows MULTI_CPU here, it can go."""
     kinds, _, shards = inspect.getsource(AcceleratorState.__init__).partition("ACCELERATE_USE_FSDP")
