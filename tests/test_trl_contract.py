@@ -81,7 +81,7 @@ def test_trl_counts_and_buffers_under_the_names_that_a_checkpoint_holds():
 
 
 def test_trl_seeds_when_a_trainer_is_made():
-    """So what was drawn before, in a supervised fine-tuning for example, changes nothing: a run may be resumed after."""
+    """So what was drawn before it, in a supervised fine-tuning for example, changes nothing in a resumed run."""
     source = inspect.getsource(GRPOTrainer.__init__)
     assert "set_seed(args.seed, device_specific=True)" in source
 

@@ -365,7 +365,7 @@ class Trainer(GRPOTrainer):
             super(Trainer, self)._save_checkpoint(model, trial)  # pyright: ignore[reportArgumentType]
             self.progress().save(self.saver.folder / f"checkpoint-{step}")
 
-        self.saver.save(step, checkpoint_bytes(model), write)
+        self.saver.save(step, checkpoint_bytes(model), write, is_last=self.control.should_training_stop)
 
 
 def flat_rows(rewards: Sequence[float | None], group_size: int) -> torch.Tensor:
