@@ -55,6 +55,8 @@ class Ended:
     code: int
     """Its exit code; the signal's number, below 0, where one killed it."""
     seconds: float
+    steps: int
+    """In its metrics by then."""
 
 
 def run_plan(plan: Plan, timeout_s: float) -> list[Ended]:
@@ -259,7 +261,8 @@ def run_leg(leg: Leg, plan: Plan, number: int) -> Ended:
                 codes[child] = os.waitstatus_to_exitcode(status)
                 first = first or codes[child]
         time.sleep(0.005)
-    return Ended(code=first, seconds=time.monotonic() - started)
+    steps = steps_in(Path(plan.folder) / leg.out)
+    return Ended(code=first, seconds=time.monotonic() - started, steps=steps)
 
 
 def main() -> None:

@@ -42,9 +42,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
     limits: dict[int, int] = {}
     real = Saver.save
 
-    def save(self: Saver, step: int, needed: int, write: Callable[[], None]) -> None:
+    def save(self: Saver, step: int, needed: int, write: Callable[[], None], *, is_last: bool) -> None:
         with largest_file(limits[step]) if step in limits else nullcontext():
-            real(self, step, needed, write)
+            real(self, step, needed, write, is_last=is_last)
 
     monkeypatch.setattr(Saver, "save", save)
     return limits
@@ -103,10 +103,12 @@ def test_a_disk_that_fails_too_often_ends_the_run_which_goes_on_when_there_is_ro
 def test_too_little_room_counts_as_a_failed_save_before_anything_is_written(tmp_path: Path, capsys):
     run = run_with(tmp_path, 2)
     saver = Saver(run, max_failed=1)
-    for _ in range(1):
-        saver.save(4, 2**60, lambda: pytest.fail("wrote all the same"))
-    assert f"it needs about {2**40} MiB" in capsys.readouterr().err and saver.failed == 1
-    with pytest.raises(DiskError, match="attempt 2 in a row"):
+    for is_last in (False, True):  # a run that has taken its last step has its weights to write
+        saver.save(4, 2**60, lambda: pytest.fail("wrote all the same"), is_last=is_last)
+        told = capsys.readouterr().err
+        assert f"it needs about {2**40} MiB" in told
+        assert ("It was the last step." in told) is is_last and ("tries again" in told) is not is_last
+    with pytest.raises(DiskError, match="attempt 3 in a row"):
         saver.save(5, 2**60, lambda: pytest.fail("wrote all the same"))
     assert names_in(run.checkpoints) == {"checkpoint-2"}
 

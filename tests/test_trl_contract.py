@@ -100,6 +100,12 @@ def test_trl_scales_the_loss_itself_so_that_parts_of_it_add_up():
     assert GRPOTrainer.loss_is_scaled_for_ga is True
 
 
+def test_trl_seeds_when_a_trainer_is_made():
+    """So what was drawn before it, in a supervised fine-tuning for example, changes nothing in a resumed run."""
+    source = inspect.getsource(GRPOTrainer.__init__)
+    assert "set_seed(args.seed, device_specific=True)" in source
+
+
 def test_accelerate_looks_at_the_kind_of_processes_before_it_shards():
     """`admit_sharding_on_cpu` changes that kind; where accelerate knows MULTI_CPU here, it can go."""
     kinds, _, shards = inspect.getsource(AcceleratorState.__init__).partition("ACCELERATE_USE_FSDP")

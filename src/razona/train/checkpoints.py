@@ -58,22 +58,23 @@ class Saver(TrainerCallback):
             control.should_save = True
         return control
 
-    def save(self, step: int, needed: int, write: Callable[[], None]) -> None:
+    def save(self, step: int, needed: int, write: Callable[[], None], *, is_last: bool = False) -> None:
         """Write a checkpoint in all processes, or leave everything as it was.
 
         Args:
             needed: bytes that it takes, about.
             write: writes this process's part below `folder`.
+            is_last: no step follows.
 
         Raises:
-            DiskError: the disk has failed more often in a row than `max_failed` allows.
+            DiskError: the disk has failed more often in a row than `max_failed` allows, and steps follow.
         """
         for stage in (lambda: self._make_room(needed), write, lambda: self._put_in_place(step)):
             self._failure = ""
             with stop_together(), self.noting():
                 stage()
             if failure := next(filter(None, gather_object([self._failure])), ""):
-                self._give_up(step, needed, failure)
+                self._give_up(step, needed, failure, is_last)
                 return
         self.failed = 0
 
@@ -109,30 +110,29 @@ class Saver(TrainerCallback):
         _remove_older(self.run)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _give_up(self, step: int, needed: int, failure: str) -> None:
+    def _give_up(self, step: int, needed: int, failure: str, is_last: bool) -> None:
         """Remove what was written, tell, and end the run where it has failed too often."""
         self.failed += 1
-        folder, free = self.run.checkpoints, 0
+        folder = self.run.checkpoints
         if is_main_process():
             shutil.rmtree(self.folder, ignore_errors=True)
-            free = free_mib(folder)
         last = self.run.last_checkpoint()
         standing = f"{last} is the last one" if last else "there is none before it"
         told = (
             f"the checkpoint of step {step} could not be written to {folder}: {failure}. It takes about "
-            f"{needed / 2**20:.0f} MiB, {free} MiB are free; {standing}"
+            f"{needed / 2**20:.0f} MiB, {free_mib(folder)} MiB are free; {standing}"
         )
-        if self.failed > self.max_failed:
+        if self.failed > self.max_failed and not is_last:  # after the last step the weights are still to be written
             raise DiskError(
                 f"{told}. That was attempt {self.failed} in a row and train.max_failed_saves = {self.max_failed}, so "
                 "the run ends here. Make room, then go on with --resume."
             )
+        way_on = (
+            f"The run goes on and tries again after the next step; {self.failed} failed in a row, "
+            f"train.max_failed_saves = {self.max_failed}"
+        )
         if is_main_process():
-            say(
-                f"razona: {told}. The run goes on and tries again after the next step; {self.failed} failed in a row, "
-                f"train.max_failed_saves = {self.max_failed}.",
-                to_stderr=True,
-            )
+            say(f"razona: {told}. {'No step comes after it' if is_last else way_on}.", to_stderr=True)
 
 
 def _remove_older(run: RunDir) -> None:

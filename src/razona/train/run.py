@@ -173,8 +173,6 @@ def _train_in(
     fine_tuned = None
     if recipe.train.method != "grpo":
         policy, fine_tuned = fine_tune(policy, recipe, data.problems, run, trackers.take_update)
-        with stop_together():
-            transformers.set_seed(recipe.train.seed)  # a run that is resumed from here has not drawn what tuning drew
     if recipe.train.method == "sft":
         if recipe.guard.every and is_main_process():
             say("razona: train.method = sft has no GRPO steps, so guard.every measures none of them", to_stderr=True)

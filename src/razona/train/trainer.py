@@ -376,7 +376,7 @@ class Trainer(SteadyTrainer):
             self.progress().save(self.saver.folder / f"checkpoint-{step}")
 
         with in_stage("saving a checkpoint"):
-            self.saver.save(step, checkpoint_bytes(model), write)
+            self.saver.save(step, checkpoint_bytes(model), write, is_last=self.control.should_training_stop)
 
 
 def flat_rows(rewards: Sequence[float | None], group_size: int) -> torch.Tensor:
