@@ -170,7 +170,7 @@ import sys
 from unittest import mock
 from razona.cli.main import main
 for name in ("nobody/nothing", "nobody/nothing-else"):
-    arguments = ["razona", "eval", name, "--data", "tasks", "--problems", "2", "--out", "evaluated"]
+    arguments = ["razona", "eval", name, "--data", "tasks", "--problems", "2", "--out", name.rpartition("/")[2]]
     with mock.patch.object(sys, "argv", arguments):
         try:
             main()
