@@ -179,6 +179,7 @@ for name in ("nobody/nothing", "nobody/nothing-else"):
 """
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_asked_twice_and_then_told_of(tmp_path: Path) -> None:
     found = watched(tmp_path, "-c", NO_HUB)
     assert found.done.returncode == 0, found.done.stderr
