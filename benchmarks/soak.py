@@ -14,6 +14,7 @@ it. The load is in the result.
 import argparse
 import ctypes
 import json
+import math
 import os
 import shutil
 import statistics
@@ -183,15 +184,25 @@ def slope(steps: Sequence[float], values: Sequence[float], per: float) -> dict[s
     for step, value in zip(steps, values, strict=True):
         blocks.setdefault(int((step - 1) // BLOCK), []).append((step, value))
     means = [[statistics.fmean(column) for column in zip(*points, strict=True)] for points in blocks.values()]
-    fit = stats.linregress([x for x, _ in means], [y for _, y in means])
-    half = float(stats.t.ppf(0.975, len(means) - 2)) * float(fit.stderr)
-    middle = float(fit.slope)
+    middle, error = fit([x for x, _ in means], [y for _, y in means])
+    half = float(stats.t.ppf(0.975, len(means) - 2)) * error if len(means) > 2 else math.inf
     return {
         "per_steps": per,
         "slope": per * middle,
         "ci95": [per * (middle - half), per * (middle + half)],
         "n": len(means),
     }
+
+
+def fit(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
+    """Give the slope of the line of least squares, and its standard error: sqrt(sum e^2 / (n - 2) / sum (x - m)^2)."""
+    if len(xs) < 2:
+        return 0.0, math.inf
+    x_mean, y_mean = statistics.fmean(xs), statistics.fmean(ys)
+    width = sum((x - x_mean) ** 2 for x in xs)
+    middle = sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True)) / width
+    left = sum((y - y_mean - middle * (x - x_mean)) ** 2 for x, y in zip(xs, ys, strict=True))
+    return middle, math.sqrt(left / max(1, len(xs) - 2) / width)
 
 
 def tenths(values: Sequence[float]) -> dict[str, float]:

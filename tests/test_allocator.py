@@ -82,3 +82,43 @@ def test_the_owners_own_settings_stand(monkeypatch):
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert keep_freed_memory() is False
     assert suit_allocator(2**40) is False
+
+
+CREEP = """
+import ctypes, sys
+from razona.core.allocator import hand_back_free_pages, keep_freed_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+before = resident()
+places = [c.malloc(2**20) for _ in range(128)]
+for place in places:
+    ctypes.memset(place, 1, 2**20)
+for place in places[::2]:
+    c.free(place)  # each a hole between two blocks in use
+held = resident() - before
+done = hand_back_free_pages()
+print(int(done), held >> 20, (resident() - before) >> 20)
+"""
+
+
+def creep(how: str) -> list[int]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", CREEP, how]
+    return [
+        int(one) for one in subprocess.run(command, env=environment, capture_output=True, check=True).stdout.split()
+    ]
+
+
+@pytest.mark.skipif(not is_glibc, reason="the C library is not glibc")
+def test_holes_between_blocks_go_back_to_the_system_when_asked():
+    is_done, held, left = creep("kept")
+    assert is_done and held >= 127 and left <= 72, "64 of 128 MiB are freed"
+
+
+@pytest.mark.skipif(not is_glibc, reason="the C library is not glibc")
+def test_a_process_that_keeps_no_freed_memory_is_left_alone():
+    assert creep("as it is")[0] == 0

@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +22,7 @@ def audit(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("audit")
 
 
-def answer(*rows: dict[str, object]) -> str:
+def answer(*rows: Mapping[str, object]) -> str:
     return json.dumps({"dependencies": rows, "fixes": []})
 
 

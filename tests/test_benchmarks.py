@@ -71,3 +71,63 @@ def test_ours_is_compared_with_the_fastest_of_theirs(monkeypatch):
         "ratio": 2.0,
         "ratio_to_generate": 4.0,
     }
+
+
+def test_a_slope_is_that_of_the_means_of_blocks(monkeypatch):
+    slope = module("soak", monkeypatch).slope
+    steps = range(1, 1001)
+    found = slope(steps, [5 + 0.25 * step + (-1) ** step for step in steps], 100)
+    assert found["slope"] == pytest.approx(25) and found["n"] == 10
+    low, high = found["ci95"]
+    assert low <= 25 <= high and high - low < 1e-6  # in each block the ups and downs of neighbours are gone
+
+
+def test_what_grows_at_the_end_is_seen_where_the_middle_is_higher(monkeypatch):
+    soak = module("soak", monkeypatch)
+    assert soak.counted([7] * 10 + [9] + [7] * 88 + [8]) == {"first_tenth": 7, "last_tenth": 8, "max": 9}
+    assert soak.tenths([2.0] * 10 + [9.0] * 80 + [3.0] * 10) == {"first_tenth": 2.0, "last_tenth": 3.0, "ratio": 1.5}
+
+
+def test_only_the_very_process_that_was_started_counts_as_left(monkeypatch):
+    soak = module("soak", monkeypatch)
+    me = soak.psutil.Process()
+    assert soak.num_alive([(me.pid, me.create_time())]) == 1
+    assert soak.num_alive([(me.pid, me.create_time() - 1), (2**22 + 1, 0.0)]) == 0  # its number was given anew; no such
+
+
+def look(monkeypatch, **changes):
+    soak = module("soak", monkeypatch)
+    plain = {"rss_mib": 500.0, "heap_mib": 200.0, "workers_rss_mib": 100.0, "folder_mib": 1.0}
+    counts = {"descriptors": 13, "processes": 2, "threads": 4}
+
+    def value(name, flat, step):
+        return changes[name](step) if name in changes else flat
+
+    looks = [
+        {"step": step, **{name: value(name, flat, step) for name, flat in (plain | counts).items()}}
+        for step in range(10, 2001, 10)
+    ]
+    taken = [
+        {"step": step, **{name: value(name, 0.5, step) for name in ("seconds", "wall_s", "cpu_s")}}
+        for step in range(1, 2001)
+    ]
+    found = soak.summarised({"looks": looks, "taken": taken, "started": []}, 2000, changes.get("left", 0))
+    return [aim for aim, is_kept in found["aims"].items() if not is_kept]
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, []),
+        ({"rss_mib": lambda step: 500 + 0.0099 * step}, []),
+        ({"rss_mib": lambda step: 500 + 0.0101 * step}, ["rss_mib: under 1 MiB in 100 steps"]),
+        ({"rss_mib": lambda step: 500 + step * (step < 150)}, []),  # in the warm-up
+        ({"workers_rss_mib": lambda step: 100 + 0.02 * step}, ["workers_rss_mib: under 1 MiB in 100 steps"]),
+        ({"descriptors": lambda step: 13 + step // 500}, ["descriptors: no more at the end"]),
+        ({"processes": lambda step: 2 + (step > 1900)}, ["processes: no more at the end"]),
+        ({"cpu_s": lambda step: 0.5 + step / 20_000}, ["cpu_s: last tenth within 5% of the first"]),
+        ({"left": 1}, ["no process is left"]),
+    ],
+)
+def test_a_soak_misses_the_aims_that_its_figures_miss(changes, missed, monkeypatch):
+    assert look(monkeypatch, **changes) == missed

@@ -107,7 +107,7 @@ def test_too_little_room_counts_as_a_failed_save_before_anything_is_written(tmp_
         saver.save(4, 2**60, lambda: pytest.fail("wrote all the same"), is_last=is_last)
         told = capsys.readouterr().err
         assert f"it needs about {2**40} MiB" in told
-        assert ("It was the last step." in told) is is_last and ("tries again" in told) is not is_last
+        assert ("No step comes after it." in told) is is_last and ("tries again" in told) is not is_last
     with pytest.raises(DiskError, match="attempt 3 in a row"):
         saver.save(5, 2**60, lambda: pytest.fail("wrote all the same"))
     assert names_in(run.checkpoints) == {"checkpoint-2"}

@@ -170,7 +170,7 @@ import sys
 from unittest import mock
 from razona.cli.main import main
 for name in ("nobody/nothing", "nobody/nothing-else"):
-    arguments = ["razona", "eval", name, "--data", "tasks", "--problems", "2", "--out", "evaluated"]
+    arguments = ["razona", "eval", name, "--data", "tasks", "--problems", "2", "--out", name.rpartition("/")[2]]
     with mock.patch.object(sys, "argv", arguments):
         try:
             main()
@@ -179,6 +179,7 @@ for name in ("nobody/nothing", "nobody/nothing-else"):
 """
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_asked_twice_and_then_told_of(tmp_path: Path) -> None:
     found = watched(tmp_path, "-c", NO_HUB)
     assert found.done.returncode == 0, found.done.stderr

@@ -236,3 +236,26 @@ def test_a_reward_for_form_alone_on_problems_too_hard_for_the_model_is_called_so
     found = {finding.rule: finding for finding in told}
     assert "form-without-accuracy" in found, RunDir(tmp_path / "run").read_steps()[-1]
     assert "when: correct" in found["form-without-accuracy"].change
+
+
+BROKEN = {
+    "healthy": {},
+    "late": {"truncated": 0.4, "unverified": 0.1, "kl": 3.0, "logprob_gap_mean": 0.1, "informative_groups": 0.05},
+    "no accuracy": {"accuracy": 0.01, "format_rate": lambda step: min(0.95, 0.1 + step / 40), "entropy_trained": 0.01},
+    "dead component": {"informative/format": 0.0},
+    "reward without accuracy": {"reward": lambda step: step / 60},
+}
+
+
+@pytest.mark.parametrize("changed", BROKEN.values(), ids=BROKEN)
+def test_the_monitor_of_a_long_run_keeps_less_of_each_row_and_finds_the_same(changed: dict, tmp_path: Path) -> None:
+    monitor, whole = Monitor(RunDir(tmp_path), lambda finding: None), run_of(80, **changed)
+    guard = [measurement(30, 0.9, 30, 0.9, -0.1, "best"), measurement(60, 0.5, 30, 0.9, 0.3)]
+    monitor._guard = list(guard)
+    found = []
+    for step, row in enumerate(whole, start=1):
+        monitor.take(row)
+        found += examine(whole[:step], guard)
+        assert examine(monitor._steps, guard) == examine(whole[:step], guard)
+    assert bool(found) == bool(changed)
+    assert len(monitor._steps[40]) < len(whole[40]) / 3 and monitor._steps[-1] == whole[-1]

@@ -18,7 +18,7 @@ from razona.core.terminal import say
 from razona.models.chat_template import PLAIN_CHAT_TEMPLATE
 from razona.models.quantised import quantisation
 from razona.models.refusals import cannot_load, check_adapter, wants_safetensors
-from razona.models.remote_code import settle_remote_code
+from razona.models.remote_code import note_unused_code, settle_remote_code
 from razona.recipe import LoraSection, ModelSection
 
 EMBEDDED = "embedded"
@@ -90,6 +90,7 @@ def load_tokenizer(section: ModelSection) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError, KeyError) as error:
         raise cannot_load("tokenizer", section, source, error) from error
+    note_unused_code(source, section)
     if tokenizer.eos_token_id is None:
         raise ModelError(
             f"model.name = {section.name}: its tokenizer has no end-of-text token, so completions never end"

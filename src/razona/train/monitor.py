@@ -7,7 +7,7 @@ from typing import Any
 from razona.core.files import append_jsonl
 from razona.core.rundir import RunDir
 from razona.core.terminal import say
-from razona.train.health import Finding, examine
+from razona.train.health import LONG, Finding, condensed, examine
 
 QUIET_STEPS = 20
 """Steps in which a rule must be kept before it is told again."""
@@ -56,6 +56,9 @@ class Monitor:
     def _examine(self, row: Mapping[str, Any]) -> list[Finding]:
         """Give what is to be told at this step."""
         self._steps.append(row)
+        aged = len(self._steps) - 1 - LONG
+        if aged >= LONG:
+            self._steps[aged] = condensed(self._steps[aged])
         fresh = []
         for finding in examine(self._steps, self._guard):
             before = self._broken_at.get(finding.rule)
