@@ -40,8 +40,6 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 REWARDS = [
     ("raises", "raised ConnectionError: the judge does not answer", None),
     ("not_a_number", r"returned nan for row 5 \(problem .*\); expected a finite number", 5),
-    ("infinite", r"returned -inf for row 5 \(problem .*\); expected a finite number", 5),
-    ("words", r"returned '0.5' for row 5 \(problem .*\); expected a finite number", 5),
     ("too_few", "returned 15 values for 16 completions", None),
     ("sleeps", r"not done with a batch of 16 completions after 1 s .*it stood in line \d+ of .*time.sleep\(60\)", None),
 ]
@@ -120,19 +118,16 @@ class _NanGradient(torch.autograd.Function):
 
 
 SPOILT = [
-    ("a loss", lambda loss: loss + math.nan),  # whose gradient is as it was
-    ("a loss", lambda loss: loss * math.inf),
-    ("the norm of the gradients", _NanGradient.apply),
+    ("a loss", lambda loss: loss + math.nan, 1.0),  # whose gradient is as it was
+    ("a loss", lambda loss: loss * math.inf, 0.0),
+    ("the norm of the gradients", _NanGradient.apply, 1.0),  # by which transformers would clip, that is, spoil all
 ]
 
 
-@pytest.mark.parametrize(("what", "change"), SPOILT, ids=["nan loss", "infinite loss", "nan gradient"])
-@pytest.mark.parametrize("max_grad_norm", [1.0, 0.0])
+@pytest.mark.parametrize(("what", "change", "max_grad_norm"), SPOILT, ids=["nan loss", "infinite loss", "nan gradient"])
 def test_an_update_without_numbers_is_left_out_and_the_run_goes_on(
     what: str, change: Callable, max_grad_norm: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
-    if max_grad_norm == 0.0 and what == "a loss":
-        pytest.skip("clipping has no part in it")
     spoil(monkeypatch, range(2, 3), change)
     run = run_of(tmp_path, "train.save_every=1", "train.learning_rate=0.01", f"train.max_grad_norm={max_grad_norm}")
     kept = {step: weights_of(run.checkpoints / f"checkpoint-{step}") for step in (2, 3)}
@@ -162,9 +157,12 @@ def test_updates_left_out_in_a_row_stop_the_run_with_the_weights_before_them(
 
 
 def run_short_of_memory(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, most_rows: int, error: Exception, *changes: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, most_rows: int, error: Exception, *changes: str, from_step: int = 1
 ) -> RunDir:
-    """Train where a backward pass over more than `most_rows` rows fails in its middle, with half a gradient made."""
+    """Train where a backward pass over more than `most_rows` rows fails in its middle, with half a gradient made.
+
+    It is that of each step's second microbatch, from step `from_step` on.
+    """
     compute = Trainer._compute_loss
 
     class Fails(torch.autograd.Function):
@@ -178,7 +176,8 @@ def run_short_of_memory(
 
     def limited(trainer: Trainer, model: torch.nn.Module, inputs: dict) -> torch.Tensor:
         loss = compute(trainer, model, inputs)
-        if len(inputs["completion_ids"]) <= most_rows or trainer._step % 2 == 0:
+        is_early = trainer._step % 2 == 0 or trainer.state.global_step + 1 < from_step
+        if is_early or len(inputs["completion_ids"]) <= most_rows:
             return loss
         return loss + 0 * Fails.apply(next(one for one in model.parameters() if one.requires_grad)).sum()
 
@@ -187,7 +186,7 @@ def run_short_of_memory(
         return run_of(folder, *changes)
 
 
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo", "dr_grpo"])
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo"])
 def test_want_of_memory_is_met_with_smaller_microbatches_and_the_same_update(
     loss_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
@@ -208,9 +207,22 @@ def test_want_of_memory_is_met_with_smaller_microbatches_and_the_same_update(
 
 def test_want_of_memory_for_one_row_ends_the_run_with_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+    changes = ["train.steps=2", "train.save_every=100"]
     with pytest.raises(torch.OutOfMemoryError):
-        run_short_of_memory(tmp_path, monkeypatch, 0, error, "train.steps=1")
-    assert [one["rows"] for one in events_of(RunDir(tmp_path / "run"))] == [4, 2, 1]
+        run_short_of_memory(tmp_path, monkeypatch, 0, error, *changes, from_step=2)
+    run = RunDir(tmp_path / "run")
+    assert [one["rows"] for one in events_of(run)] == [4, 2, 1]
+    assert run.last_checkpoint() == run.checkpoints / "checkpoint-1"
+
+
+def test_a_run_in_which_nothing_moves_says_in_which_stage_and_where_and_goes_on(tmp_path: Path, capsys):
+    component = f"rewards.components=[{{name: '{FAULTY}:slow', options: {{range: [0, 1]}}}}, {{name: correct}}]"
+    run = run_of(tmp_path, component, "rewards.mix=sum", "train.steps=2", "train.watchdog_minutes=0.02")
+    assert [row["step"] for row in run.read_steps()] == [1, 2]
+    standing = [(one["step"], one["stage"]) for one in events_of(run) if one["event"] == "nothing_moves"]
+    assert (2, "scoring") in standing
+    for words in (capsys.readouterr().err, run.stacks(0).read_text()):
+        assert "while scoring" in words and "faulty_rewards.py" in words and "in slow" in words
 
 
 def test_a_data_file_that_changed_under_the_run_is_refused_with_both_hashes(tmp_path: Path):
