@@ -16,10 +16,13 @@ from razona.core.errors import DataError, RazonaError, RewardError, TrainingErro
 from razona.core.files import read_jsonl
 from razona.core.nouns import Outcome, Verdict
 from razona.core.rundir import RunDir
-from razona.recipe import load
-from razona.rewards import judge
+from razona.recipe import RewardComponent, load
+from razona.rewards import Mix, judge
 from razona.train import train
+from razona.train.steady import parts_of
 from razona.train.trainer import Trainer
+from razona.verify import Tags
+from razona.verify.pool import Pool, PoolSettings
 
 FAULTY = Path(__file__).with_name("faulty_rewards.py")
 
@@ -50,7 +53,7 @@ def test_a_reward_that_breaks_its_contract_stops_the_run_with_a_checkpoint_and_i
     name: str, message: str, row: int | None, tmp_path: Path, capsys
 ):
     component = f"rewards.components=[{{name: '{FAULTY}:{name}', options: {{range: [0, 1]}}}}, {{name: correct}}]"
-    changes = [component, "rewards.mix=sum", "rewards.function_timeout_s=1", "train.save_every=100"]
+    changes = [component, "rewards.mix=sum", "rewards.function_timeout_s=1", "train.save_every=100", "train.steps=2"]
     started = time.monotonic()
     with pytest.raises(RewardError, match=message):
         run_of(tmp_path, *changes)
@@ -94,6 +97,18 @@ def test_what_the_verifier_cannot_judge_has_no_reward_and_is_an_event_with_its_r
     assert "our verifier failed: KeyError: 'a bug of ours'" in events[1]["why"]
     assert sum(step.get("events/unverified", 0) for step in run.read_steps()) == 2
     assert capsys.readouterr().err.count("has no verdict and no reward") == 2
+
+
+def test_a_completion_whose_worker_was_killed_has_no_reward(monkeypatch: pytest.MonkeyPatch):
+    program = "import os\nfrom razona.verify.worker import launch\n"
+    program += "launch({'prove_equal': lambda **sides: os.kill(os.getpid(), 9)}, lambda: None)"
+    with Pool(PoolSettings(program=program)) as workers:
+        monkeypatch.setattr("razona.verify.pool._default", workers)
+        mix = Mix([RewardComponent(name="correct")], Tags(), mix="sound")
+        completion = r"<SOLUTION>\sqrt{2}\sin 7x\cos 7x</SOLUTION>"
+        assert mix(completions=[completion], target=[r"\frac{\sin(14x)}{\sqrt{2}}"]) == [None]
+    verdict = mix.receipts[0].verdict
+    assert verdict.outcome is Outcome.UNVERIFIED and "the worker was killed" in verdict.reason
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, steps: range, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -186,7 +201,7 @@ def run_short_of_memory(
         return run_of(folder, *changes)
 
 
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo"])
+@pytest.mark.parametrize("loss_type", ["dapo", "bnpo"])
 def test_want_of_memory_is_met_with_smaller_microbatches_and_the_same_update(
     loss_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
@@ -267,3 +282,26 @@ def test_a_deadline_interrupts_sleep_code_and_regular_expressions(body: str, is_
     else:
         assert not is_interrupted
     assert time.monotonic() - started < 0.7 + 2.0
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "weights"),
+    [
+        ("dapo", [1.0, 1.0, 1.0]),  # a sum over what the whole step divides by
+        ("grpo", [2 / 5, 2 / 5, 1 / 5]),  # a mean over rows
+        ("bnpo", [3 / 10, 4 / 10, 3 / 10]),  # a mean over tokens
+    ],
+)
+def test_the_parts_of_a_microbatch_have_the_weights_of_their_loss(loss_type: str, weights: list[float]):
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 0], [1, 1, 0], [1, 1, 1]])
+    inputs = {
+        "completion_mask": mask,
+        "advantages": torch.arange(5),
+        "num_items_in_batch": torch.tensor(40),
+        "none": None,
+    }
+    parts = list(parts_of(inputs, 3, loss_type))
+    assert [weight for _, weight, _ in parts] == pytest.approx(weights)
+    assert [is_last for _, _, is_last in parts] == [False, False, True]
+    assert [part["advantages"].tolist() for part, _, _ in parts] == [[0, 1], [2, 3], [4]]
+    assert all(part["num_items_in_batch"] == 40 and part["none"] is None for part, _, _ in parts)
