@@ -145,7 +145,8 @@ class Interruption(TrainerCallback):
                 file=sys.stderr,
             )
             return
-        if not isinstance(error, StepLeft):
+        is_there = (trainer.run.checkpoints / f"checkpoint-{mark.step}").exists()
+        if is_there and not isinstance(error, StepLeft):
             print(f"razona: step {mark.step + 1} failed; the checkpoint of step {mark.step} is saved", file=sys.stderr)
 
     def end(self) -> None:
@@ -157,7 +158,7 @@ class Interruption(TrainerCallback):
         """
         ACTIVITY.may_leave = None
         trainer, step = self.trainer, self.trainer.state.global_step
-        if self.leaving is not None and self._is_told():
+        if self.leaving is not None and self._is_told_anywhere():
             trainer.accelerator.wait_for_everyone()  # who leaves first must not have the others killed while they write
             received = self.leaving.received
             assert received is not None
