@@ -25,14 +25,6 @@ def not_a_number(completions: list[str], trainer_state: object = None, **columns
     return one_of(completions, trainer_state, math.nan)
 
 
-def infinite(completions: list[str], trainer_state: object = None, **columns: object) -> list[object]:
-    return one_of(completions, trainer_state, -math.inf)
-
-
-def words(completions: list[str], trainer_state: object = None, **columns: object) -> list[object]:
-    return one_of(completions, trainer_state, "0.5")
-
-
 def too_few(completions: list[str], trainer_state: object = None, **columns: object) -> list[float]:
     return [0.5] * (len(completions) - _from_second_step(trainer_state))
 
@@ -43,4 +35,10 @@ def sleeps(completions: list[str], trainer_state: object = None, **columns: obje
             time.sleep(60)
         except Exception:  # a judge that takes every error for "wrong"
             return [0.0] * len(completions)
+    return [0.5] * len(completions)
+
+
+def slow(completions: list[str], trainer_state: object = None, **columns: object) -> list[float]:
+    if _from_second_step(trainer_state):
+        time.sleep(1.8)
     return [0.5] * len(completions)

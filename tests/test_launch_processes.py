@@ -30,6 +30,7 @@ class Failure:
     [
         ({0: Failure(1), 1: Failure(-9)}, 1),  # 0 lost its connection to 1
         ({0: Failure(-15), 1: Failure(1)}, 1),  # 0 was told to end
+        ({0: Failure(143), 1: Failure(1)}, 1),  # 0 was told to end, and did so by itself
         ({0: Failure(1), 1: Failure(2)}, 1),  # 0 stopped because of 1
         ({0: Failure(1, 100), 1: Failure(-9, 131)}, 0),  # 1 did not end when told to, and was killed
         ({0: Failure(1), 1: Failure(1)}, 0),
@@ -71,6 +72,8 @@ def test_processes_know_their_place_and_leave_no_trace(tmp_path: Path, capfd, mo
         ("os.kill(os.getpid(), 9) if rank == '0' else time.sleep(60)", 1, "was killed by SIGKILL (by the kernel if"),
         ("os.kill(os.getpid(), 6) if rank == '0' else time.sleep(60)", 1, "was killed by SIGABRT. The run was stopped"),
         ("os.kill(os.getpid(), 15)", 143, "razona: terminated (SIGTERM)"),
+        ("sys.exit(143)", 143, "razona: terminated (SIGTERM)"),  # the processes heard of it, and saved
+        ("sys.exit(130)", 130, "razona: interrupted (SIGINT)"),
     ],
 )
 def test_the_end_of_one_process_ends_all_and_is_told(program, code, said, tmp_path: Path, capfd):
@@ -129,6 +132,7 @@ time.sleep(60)
     ("sent", "code", "said"),
     [
         (signal.SIGINT, 130, "razona: interrupted (SIGINT). run holds no checkpoint"),
+        (signal.SIGUSR1, 143, "razona: terminated (SIGUSR1). run holds no checkpoint"),
         (signal.SIGKILL, -9, ""),  # no one is left to tell the processes, and they end all the same
     ],
 )

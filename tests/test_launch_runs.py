@@ -91,20 +91,9 @@ def interrupt(out: Path, after: int, strike: Callable[[psutil.Process], None], *
     return running.returncode, stderr, seconds
 
 
-def process_of(launcher: psutil.Process, index: int) -> psutil.Process:
-    return next(child for child in launcher.children() if child.environ().get("RANK") == str(index))
-
-
 def kill_process(index: int) -> Callable[[psutil.Process], None]:
     def strike(launcher: psutil.Process) -> None:
-        process_of(launcher, index).kill()
-
-    return strike
-
-
-def tell_process(index: int) -> Callable[[psutil.Process], None]:
-    def strike(launcher: psutil.Process) -> None:
-        process_of(launcher, index).send_signal(signal.SIGUSR1)
+        next(child for child in launcher.children() if child.environ().get("RANK") == str(index)).kill()
 
     return strike
 
@@ -120,12 +109,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, str]:
 
 @pytest.fixture(scope="module")
 def blows(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, dict[str, tuple[int, str, float]]]:
-    """A run that lost process 1, then process 0, was told to end, and came to its end all the same."""
+    """A run that lost process 1, then process 0, and came to its end all the same."""
     out = tmp_path_factory.mktemp("blows") / "run"
     ends = {
         "process 1": interrupt(out, 1, kill_process(1)),
         "process 0": interrupt(out, 3, kill_process(0), "--resume"),
-        "told": interrupt(out, 4, tell_process(1), "--resume"),
     }
     finish(out, "--resume")
     return RunDir(out), ends
@@ -141,18 +129,6 @@ def test_a_killed_process_ends_the_run_in_time_and_is_named_with_the_way_on(blow
     assert f"Its last checkpoint is {run.checkpoints}/checkpoint-" in last
     assert last.endswith("--resume") and "go on from there with: razona train demo --set" in last
     assert "Traceback" not in stderr
-
-
-def test_a_signal_to_one_process_ends_all_after_the_same_step(blows):
-    run, ends = blows
-    code, stderr, seconds = ends["told"]
-    assert code == 143 and seconds < END_S
-    assert "razona: terminated (SIGTERM). Its last checkpoint is" in stderr and "Traceback" not in stderr
-    assert "was killed" not in stderr and not any("nothing_moves" in row["event"] for row in events_of(run))
-
-
-def events_of(run: RunDir) -> list[dict]:
-    return list(read_jsonl(run.events)) if run.events.exists() else []
 
 
 def test_the_checkpoint_that_a_kill_leaves_goes_on_as_if_nothing_had_happened(whole, blows):

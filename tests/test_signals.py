@@ -23,6 +23,7 @@ VALUES = [
     "train.microbatch_size=8", "train.sampling=informative", "rollout.group_size=4", "guard.every=2",
     "guard.num_problems=2", "guard.samples=1", "rollout.max_completion_tokens=24", "train.learning_rate=0.01",
 ]  # fmt: skip
+TRAIN = ("train", "demo", "--no-check")
 PLACE_S = 120
 """A run has come to its place by then, on a machine that does other things as well."""
 TIMES = ("seconds", "slowest")
@@ -54,11 +55,18 @@ class Runs:
         assert self.server.stdout is not None
         return self.server.stdout.readline().strip()
 
-    def run(self, folder: Path, plant: str, *signals: signal.Signals, more: tuple[str, ...] = ()) -> Ended:
+    def run(
+        self,
+        folder: Path,
+        plant: str,
+        *signals: signal.Signals,
+        verb: tuple[str, ...] = TRAIN,
+        more: tuple[str, ...] = (),
+    ) -> Ended:
         """Start a run in `folder/run`, send it signals when it has come to its place, and wait for its end."""
         folder.mkdir(exist_ok=True)
         sets = [part for value in VALUES for part in ("--set", value)]
-        argv = ["train", "demo", *sets, "--out", str(folder / "run"), "--no-check", *more]
+        argv = [*verb, *sets, "--out", str(folder / "run"), *more]
         assert self.server.stdin is not None
         self.server.stdin.write(json.dumps({"argv": argv, "plant": plant, "folder": str(folder)}) + "\n")
         self.server.stdin.flush()
@@ -139,10 +147,19 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_it_goes_on_bit_by_bit(
     assert f"razona: {sent.name}: the run ends with this step and a checkpoint" in ended.stderr
     assert said in ended.stderr and "--resume" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
-    (tmp_path / "stderr").unlink()
-    again = runs.run(tmp_path, "nothing", more=(*grace, "--resume"))
-    assert again.code == 0, again.stderr
-    assert_same(RunDir(tmp_path / "run"), whole)
+    if sent is not SIGINT:  # which differs from SIGTERM in nothing that is saved
+        again = runs.run(tmp_path, "nothing", more=(*grace, "--resume"))
+        assert again.code == 0, again.stderr
+        assert_same(RunDir(tmp_path / "run"), whole)
+
+
+def test_the_demo_is_ended_while_it_trains_as_training_is(runs: Runs, tmp_path: Path):
+    few = [f"evaluate.{name}=4" for name in ("num_problems", "ood_num_problems", "best_prompt_problems")]
+    sets = [part for value in [*few, "evaluate.samples=1"] for part in ("--set", value)]
+    ended = runs.run(tmp_path, "wait_for_go", SIGTERM, verb=("demo",), more=tuple(sets))
+    assert ended.code == 143 and checkpoints_of(RunDir(tmp_path / "run")) == ["checkpoint-3"], ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert "terminated (SIGTERM) after step 3" in last and "go on from there with: razona demo --set" in last
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,18 @@ def test_a_worker_killed_between_jobs_is_not_the_next_jobs_fault():
     assert result.value != pid
 
 
+def test_a_worker_killed_from_outside_is_no_crash_of_the_job():
+    """The kernel kills one where memory is short: the job's data have nothing to do with it."""
+    with Pool(settings()) as pool, ThreadPoolExecutor(1) as executor:
+        job = executor.submit(pool.run, "nap", {"seconds": 60}, deadline_s=30)
+        while not pool._state.busy:
+            time.sleep(0.01)
+        os.kill(next(iter(pool._state.busy)).pid, signal.SIGKILL)
+        result = job.result(timeout=10)
+        assert result.status is JobStatus.UNAVAILABLE and "the worker was killed" in result.reason
+        assert pool.run("pid", {}, deadline_s=5).status is JobStatus.DONE
+
+
 def test_a_killed_launcher_takes_its_workers_along_and_is_replaced():
     before = children()
     with Pool(settings()) as pool:

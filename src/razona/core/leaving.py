@@ -115,6 +115,9 @@ def leave_on_signals(grace_s: float, way_on: Callable[[], str]) -> Iterator[Leav
     """
     global _current
     leaving = Leaving(grace_s, way_on)
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other handle signals
+        yield leaving
+        return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     handled = [one for one in TOLD_BY if signal.getsignal(one) is not signal.SIG_IGN]

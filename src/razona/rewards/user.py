@@ -75,7 +75,8 @@ def call_user_function(
         fault = _fault_of(value, span)
         if fault:
             of = f" (problem {ids[row]})" if isinstance(ids, Sequence) and len(ids) == count else ""
-            error = RewardError(f"the reward {name} returned {value!r:.80} for row {row}{of}; {fault}")
+            shown = f"{float(value):g}" if isinstance(value, Real) else f"{value!r:.80}"
+            error = RewardError(f"the reward {name} returned {shown} for row {row}{of}; {fault}")
             error.row = row
             raise error
         values.append(Value(None, "it does not apply") if value is None else Value(float(value), AS_RETURNED))

@@ -1,11 +1,12 @@
 """What went wrong in a run and was borne: each a row of `events.jsonl`, counted, and told on standard error."""
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from razona.core.files import append_jsonl
-from razona.core.launch import is_main_process
+from razona.core.launch import process_index
 from razona.core.nouns import Outcome
 from razona.core.rundir import RunDir
 from razona.core.terminal import say
@@ -15,17 +16,18 @@ TOLD_ALL = 3
 
 
 class Events:
-    """The events of a run, in its main process; in the others nothing happens."""
+    """The events that this process takes; what several processes meet alike, the main one notes. Any thread may."""
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
+        self._lock = threading.Lock()
         self._of_step: Counter[str] = Counter()
         self._in_all: Counter[str] = Counter()
 
     def write(self, kind: str, step: int, why: str, **more: object) -> None:
         """Store and count one event that is told elsewhere; arguments as of `note`."""
-        if is_main_process():
-            append_jsonl(self.run.events, {"step": step, "event": kind, "why": why, **more})
+        with self._lock:
+            append_jsonl(self.run.events, {"step": step, "event": kind, "why": why, "process": process_index(), **more})
             self._of_step[kind] += 1
             self._in_all[kind] += 1
 
@@ -39,7 +41,7 @@ class Events:
         """
         self.write(kind, step, why, **more)
         count = self._in_all[kind]
-        if 0 < count <= TOLD_ALL or (count and count & (count - 1) == 0):
+        if count <= TOLD_ALL or count & (count - 1) == 0:
             number = f" ({count} so far)" if count > 1 else ""
             say(f"razona: step {step}: {kind.replace('_', ' ')}{number}: {why}", to_stderr=True)
 
@@ -57,6 +59,6 @@ class Events:
 
     def take(self) -> dict[str, float | None]:
         """Give the number of each kind since the last call as figures of a step, and begin anew."""
-        figures: dict[str, float | None] = {f"events/{kind}": count for kind, count in sorted(self._of_step.items())}
-        self._of_step.clear()
-        return figures
+        with self._lock:
+            counted, self._of_step = self._of_step, Counter()
+        return {f"events/{kind}": count for kind, count in sorted(counted.items())}

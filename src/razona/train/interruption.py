@@ -140,7 +140,8 @@ class Interruption(TrainerCallback):
                 to_stderr=True,
             )
             return
-        if not isinstance(error, StepLeft):
+        is_there = (trainer.run.checkpoints / f"checkpoint-{mark.step}").exists()
+        if is_there and not isinstance(error, StepLeft):
             say(f"razona: step {mark.step + 1} failed; the checkpoint of step {mark.step} is saved", to_stderr=True)
 
     def end(self) -> None:
@@ -152,7 +153,7 @@ class Interruption(TrainerCallback):
         """
         ACTIVITY.may_leave = None
         trainer, step = self.trainer, self.trainer.state.global_step
-        if self.leaving is not None and self._is_told():
+        if self.leaving is not None and self._is_told_anywhere():
             trainer.accelerator.wait_for_everyone()  # who leaves first must not have the others killed while they write
             received = self.leaving.received
             assert received is not None

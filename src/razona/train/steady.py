@@ -10,7 +10,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from razona.core.activity import in_stage, moved
 from razona.core.exhaustion import is_exhaustion
-from razona.core.launch import num_processes
+from razona.core.launch import is_main_process, num_processes
 from razona.train.token_figures import TokenFigures
 
 if TYPE_CHECKING:
@@ -145,14 +145,16 @@ class SteadyTrainer(GRPOTrainer):
             return norm
         self.left_out_in_a_row += 1
         model.zero_grad(set_to_none=True)
-        what = "the norm of the gradients" if self._are_losses_finite else "a loss"
-        self.events.note(
-            "update_left_out",
-            self.state.global_step + 1,
-            f"{what} was NaN or infinite, so the weights stay as they were",
-            grad_norm=str(float(norm)),
-            in_a_row=self.left_out_in_a_row,
-        )
+        if is_main_process():
+            here = "the norm of the gradients" if self._are_losses_finite else "a loss"
+            what = here if not (self._are_losses_finite and math.isfinite(norm)) else "a loss of another process"
+            self.events.note(
+                "update_left_out",
+                self.state.global_step + 1,
+                f"{what} was NaN or infinite, so the weights stay as they were",
+                grad_norm=str(float(norm)),
+                in_a_row=self.left_out_in_a_row,
+            )
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -63,7 +63,7 @@ def _tell(run: RunDir, events: Events, step: int, silent_s: float) -> None:
     head = f"step {step}: nothing has moved for {silent_s:.0f} s{where} while {ACTIVITY.stage}"
     stacks = dump_stacks(path, head)
     say(f"razona: {head}. Where every thread stands (also in {path}):\n{stacks}", to_stderr=True, flush=True)
-    events.note("nothing_moves", step, f"no sign of life for {silent_s:.0f} s", stage=ACTIVITY.stage)
+    events.write("nothing_moves", step, f"no sign of life for {silent_s:.0f} s", stage=ACTIVITY.stage)
 
 
 def dump_stacks(path: Path, head: str) -> str:

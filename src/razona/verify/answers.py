@@ -273,7 +273,9 @@ def _ask_the_worker(target: str, answer: str, settings: Settings) -> tuple[bool,
     if result.status is JobStatus.DONE:
         assert isinstance(result.value, dict)
         return bool(result.value["equal"]), ""
-    if result.status in (JobStatus.UNAVAILABLE, JobStatus.FAILED):
+    if result.status is JobStatus.UNAVAILABLE:
+        raise _TargetError(f"nothing could compare the answer with {_short(target)} ({result.reason})")
+    if result.status is JobStatus.FAILED:
         raise _TargetError(f"the target {_short(target)} is no formula that can be read ({result.reason})")
     return False, f"the symbolic comparison was stopped: {result.reason}"
 

@@ -378,8 +378,8 @@ def _run_on(state: _State, worker: _Worker, frame: bytes, deadline_s: float) -> 
     exit_status = state.kill(worker)
     if has_timed_out:
         status, reason = JobStatus.TIMED_OUT, f"not done within {deadline_s:g} s"
-    elif exit_status is None:
-        raise _UnavailableError("the pool was closed, or its launcher died, while the job ran")
+    elif exit_status in (None, -9):  # SIGKILL, which we send after a deadline alone; the kernel, where memory is short
+        raise _UnavailableError("the worker was killed, its launcher died or the pool was closed, while the job ran")
     elif exit_status == OUT_OF_MEMORY_STATUS:
         status, reason = JobStatus.OUT_OF_MEMORY, f"needed over {state.settings.memory_mib} MiB beyond the imports"
     else:
