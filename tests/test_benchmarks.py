@@ -121,7 +121,7 @@ def look(monkeypatch, **changes):
         ({}, []),
         ({"rss_mib": lambda step: 500 + 0.0099 * step}, []),
         ({"rss_mib": lambda step: 500 + 0.0101 * step}, ["rss_mib: under 1 MiB in 100 steps"]),
-        ({"rss_mib": lambda step: 500 + step * (step < 150)}, []),  # in the warm-up
+        ({"rss_mib": lambda step: 500 + step * (step < 450)}, []),  # in the warm-up
         ({"workers_rss_mib": lambda step: 100 + 0.02 * step}, ["workers_rss_mib: under 1 MiB in 100 steps"]),
         ({"descriptors": lambda step: 13 + step // 500}, ["descriptors: no more at the end"]),
         ({"processes": lambda step: 2 + (step > 1900)}, ["processes: no more at the end"]),
