@@ -16,7 +16,7 @@ def spoilt(trainer: Trainer, model: torch.nn.Module, inputs: dict) -> torch.Tens
     return loss + math.nan if is_here else loss  # the gradient is as it was: the processes must tell each other
 
 
-Trainer._compute_loss = spoilt
+Trainer._compute_loss = spoilt  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def half(completions: list[str], **columns: object) -> list[float]:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,7 +117,7 @@ if __name__ == "__main__":
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
             except BaseException:
-                sys.excepthook(*sys.exc_info())
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code)

@@ -21,7 +21,7 @@ from razona.rewards import Mix, judge
 from razona.train import train
 from razona.train.steady import parts_of
 from razona.train.trainer import Trainer
-from razona.verify import Tags
+from razona.verify import Settings, Tags
 from razona.verify.pool import Pool, PoolSettings
 
 FAULTY = Path(__file__).with_name("faulty_rewards.py")
@@ -76,7 +76,7 @@ def test_what_the_verifier_cannot_judge_has_no_reward_and_is_an_event_with_its_r
     """One verdict is lost to a worker that was killed, one to a bug of ours."""
     asked, check = [0], judge.check
 
-    def failing(text: str, target: str, settings: object) -> Verdict:
+    def failing(text: str, target: str, settings: Settings) -> Verdict:
         asked[0] += 1
         if asked[0] == 3:
             return Verdict(outcome=Outcome.UNVERIFIED, reason="the launcher of the workers has died")
@@ -105,8 +105,8 @@ def test_a_completion_whose_worker_was_killed_has_no_reward(monkeypatch: pytest.
     with Pool(PoolSettings(program=program)) as workers:
         monkeypatch.setattr("razona.verify.pool._default", workers)
         mix = Mix([RewardComponent(name="correct")], Tags(), mix="sound")
-        completion = r"<SOLUTION>\sqrt{2}\sin 7x\cos 7x</SOLUTION>"
-        assert mix(completions=[completion], target=[r"\frac{\sin(14x)}{\sqrt{2}}"]) == [None]
+        completion = r"<SOLUTION>\int_0^7 2y dy</SOLUTION>"  # which our own parser leaves to the workers
+        assert mix(completions=[completion], target=[r"\int_0^7 2x dx"]) == [None]
     verdict = mix.receipts[0].verdict
     assert verdict.outcome is Outcome.UNVERIFIED and "the worker was killed" in verdict.reason
 
