@@ -5,6 +5,7 @@ which is told what to try by name, so that hundreds cost little.
 """
 
 import functools
+import json
 import textwrap
 from pathlib import Path
 
@@ -158,6 +159,20 @@ def test_evaluations_of_code_refuse_a_machine_without_isolation_before_they_samp
     problem = Problem(id="a", question="?", target="", extra={"tests": ROW["tests"]})
     written = Completion(problem_id="a", text="f = lambda n: n * n + 1", num_tokens=9, is_truncated=False)
     assert judge([written], [problem])[0].verdict.outcome is Outcome.CORRECT
+
+
+@pytest.mark.usefixtures("no_walls")
+def test_training_on_code_refuses_a_machine_without_isolation_before_it_samples(tmp_path: Path) -> None:
+    from razona.core.rundir import RunDir
+    from razona.train import train
+
+    rows = [{"id": f"{n}", "question": f"Write f of {n}.", "answer": "x", **ROW} for n in range(64)]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [f"data.source={data}", "rewards.kind=code", "rewards.components=[{name: correct}]", "train.steps=1"]
+    with pytest.raises(MachineError, match="the code verifier has no sandbox"):
+        train(load("demo", asked), tmp_path / "run")
+    assert RunDir(tmp_path / "run").completion_steps() == []
 
 
 @pytest.mark.usefixtures("no_walls")
