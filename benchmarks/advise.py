@@ -3,8 +3,8 @@
     make bench-advise        writes docs/results/advise.json
 
 For each (model, level): the share of groups with signal that the advice foretells against the share that the GRPO
-trainer counts while its weights stand still, and the answer without labels and with 512 worked solutions against
-`razona experiment` at a small budget. Whatever is finished in build/advise stays, and an interrupted benchmark goes on.
+trainer counts while its weights stand still, and the answer without worked solutions against `razona experiment`.
+Whatever is finished in build/advise stays, and an interrupted benchmark goes on.
 """
 
 import json
@@ -32,7 +32,8 @@ GRPO_STEPS = {"trained": 30}
 NOISE = 0.3
 """Standard deviation of what is added to each weight matrix of `damaged`, in those of the matrix."""
 LEVELS = (1, 2, 3)
-LABELS = (0, 512)
+LABELS = (0,)
+"""Numbers of worked solutions with which the advice is asked and its ways are tried: with any of them the time doubles."""
 INTERVAL = 0.03
 """Half the width of the advice's interval: 1,068 problems."""
 STILL_STEPS, STEPS = 24, 30
