@@ -33,7 +33,7 @@ NOISE = 0.3
 """Standard deviation of what is added to each weight matrix of `damaged`, in those of the matrix."""
 LEVELS = (1, 2, 3)
 LABELS = (0,)
-"""Numbers of worked solutions with which the advice is asked and its ways are tried: with any of them the time doubles."""
+"""Of worked solutions, with which the advice is asked and its ways are tried. Any further number doubles the time."""
 INTERVAL = 0.03
 """Half the width of the advice's interval: 1,068 problems."""
 STILL_STEPS, STEPS = 24, 30
