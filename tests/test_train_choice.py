@@ -46,7 +46,7 @@ def test_flat_problems_are_drawn_less_often_and_return():
         for problem in queue.take(5):
             drawn[problem] += 1
             is_flat = problem in flat
-            queue.note(problem, pass_rate=float(is_flat), is_informative=not is_flat)
+            queue.note(problem, is_informative=not is_flat)
     usual = min(count for problem, count in drawn.items() if problem not in flat)
     for problem in flat:
         # Past the first rounds a flat problem is drawn once in MAX_PASSED_OVER + 1 rounds.
@@ -56,19 +56,18 @@ def test_flat_problems_are_drawn_less_often_and_return():
 def test_signal_brings_a_problem_back_to_every_round():
     queue = ProblemQueue(2)
     for _ in range(4):
-        queue.note(0, pass_rate=0.0, is_informative=False)
+        queue.note(0, is_informative=False)
     assert queue.take(MAX_PASSED_OVER) == [1] * MAX_PASSED_OVER
     assert queue.take(1) == [0]
-    queue.note(0, pass_rate=0.5, is_informative=True)
+    queue.note(0, is_informative=True)
     assert Counter(queue.take(6)) == {0: 3, 1: 3}
-    assert queue.pass_rates == {0: 0.5}
 
 
 def test_a_queue_of_flat_problems_alone_still_gives_problems():
     queue = ProblemQueue(3)
     for problem in range(3):
         for _ in range(9):
-            queue.note(problem, pass_rate=1.0, is_informative=False)
+            queue.note(problem, is_informative=False)
     assert sorted(queue.take(3)) == [0, 1, 2]
 
 
@@ -116,7 +115,6 @@ def test_verdicts_and_texts_are_in_the_order_of_the_rows():
         assert [one.reward.total for one in group.receipts] == [float(answer == "7") for answer in wanted]
     assert collected.trained == [0, 1, 2]
     assert [group.is_informative for group in collected.groups] == [True, False, False]
-    assert [group.pass_rate for group in collected.groups] == [0.5, 1.0, 0.0]
 
 
 def test_a_step_samples_until_it_has_enough_groups_with_signal():

@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 
 from razona.core.activity import in_stage
 from razona.core.errors import RewardError
-from razona.core.nouns import Outcome
 from razona.rewards import Mix, Receipt
 from razona.rewards.judge import Judged
 from razona.rollout import OnFinished, Sampled
@@ -42,11 +41,6 @@ class Group:
     def is_informative(self) -> bool:
         """Whether its rewards are not all equal."""
         return has_signal(one.reward.total for one in self.receipts)
-
-    @property
-    def pass_rate(self) -> float:
-        """Share of the completions that are right, 0 to 1."""
-        return sum(one.verdict.outcome is Outcome.CORRECT for one in self.receipts) / len(self.receipts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +115,7 @@ class Collector:
             taken = queue.take(min(wanted, math.ceil((wanted - found) / share)))
             fresh = self._sample([rows[index] for index in taken], number, timing)
             for index, group in zip(taken, fresh, strict=True):
-                queue.note(index, pass_rate=group.pass_rate, is_informative=group.is_informative)
+                queue.note(index, is_informative=group.is_informative)
             groups += fresh
         informative = [place for place, group in enumerate(groups) if group.is_informative]
         flat = [place for place, group in enumerate(groups) if not group.is_informative]

@@ -28,7 +28,7 @@ class ProblemQueue:
     >>> queue = ProblemQueue(3)
     >>> queue.take(2)
     [0, 1]
-    >>> queue.note(0, pass_rate=1.0, is_informative=False)
+    >>> queue.note(0, is_informative=False)
     >>> queue.take(3)
     [2, 1, 2]
     """
@@ -37,8 +37,6 @@ class ProblemQueue:
         self._waiting = deque(range(num_problems))
         self._passes_left = [0] * num_problems
         self._flat_streak = [0] * num_problems
-        self.pass_rates: dict[int, float] = {}
-        """Problem -> share of its latest group that was right."""
 
     def take(self, count: int) -> list[int]:
         """Give the next `count` problems; one can come twice where there are fewer."""
@@ -52,14 +50,12 @@ class ProblemQueue:
                 taken.append(problem)
         return taken
 
-    def note(self, problem: int, *, pass_rate: float, is_informative: bool) -> None:
+    def note(self, problem: int, *, is_informative: bool) -> None:
         """Remember how a problem's group ended.
 
         Args:
-            pass_rate: share of the group that was right, 0 to 1.
             is_informative: whether the group's rewards were not all equal.
         """
-        self.pass_rates[problem] = pass_rate
         self._flat_streak[problem] = 0 if is_informative else self._flat_streak[problem] + 1
         self._passes_left[problem] = min(MAX_PASSED_OVER, 2 ** self._flat_streak[problem] - 1)
 
@@ -69,7 +65,6 @@ class ProblemQueue:
             "waiting": list(self._waiting),
             "passes_left": list(self._passes_left),
             "flat_streak": list(self._flat_streak),
-            "pass_rates": list(self.pass_rates.items()),
         }
 
     def restore(self, state: Mapping[str, list]) -> None:
@@ -85,4 +80,3 @@ class ProblemQueue:
             )
         self._waiting = deque(state["waiting"])
         self._passes_left, self._flat_streak = list(state["passes_left"]), list(state["flat_streak"])
-        self.pass_rates = dict(state["pass_rates"])
