@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 Open = Callable[[Path], Opened]
 MARKS_OF_TEXTS = """() => ({
   acted: window.acted, frames: window.frames.length, base: document.baseURI, title: document.title,
-  elements: [...document.querySelectorAll("img, iframe, base, link, object, embed, form, math, [onload], [onerror]")]
+  elements: [...document.querySelectorAll("img, iframe, base, link, object, embed, form[action], [onload], [onerror]")]
     .map((one) => one.outerHTML.slice(0, 80)),
   handlers: [...document.querySelectorAll("*")].flatMap((one) => [...one.attributes])
     .filter((one) => /^on|^srcdoc$/.test(one.name) || /^\\s*javascript:/i.test(one.value)).map((one) => one.name),

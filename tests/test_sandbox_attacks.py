@@ -169,7 +169,7 @@ def test_training_on_code_refuses_a_machine_without_isolation_before_it_samples(
     rows = [{"id": f"{n}", "question": f"Write f of {n}.", "answer": "x", **ROW} for n in range(64)]
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked = [f"data.source={data}", "rewards.kind=code", "rewards.components=[{name: correct}]", "train.steps=1"]
+    asked = [f"data.source={data}", "rewards.kind=code", "rewards.components=[{name: correct}]", "guard.every=0"]
     with pytest.raises(MachineError, match="the code verifier has no sandbox"):
         train(load("demo", asked), tmp_path / "run")
     assert RunDir(tmp_path / "run").completion_steps() == []
