@@ -16,12 +16,13 @@ from razona.core.errors import DataError, RazonaError, RewardError, TrainingErro
 from razona.core.files import read_jsonl
 from razona.core.nouns import Outcome, Verdict
 from razona.core.rundir import RunDir
-from razona.recipe import load
-from razona.rewards import judge
+from razona.recipe import RewardComponent, load
+from razona.rewards import Mix, judge
 from razona.train import train
 from razona.train.steady import parts_of
 from razona.train.trainer import Trainer
-from razona.verify import Settings
+from razona.verify import Settings, Tags
+from razona.verify.pool import Pool, PoolSettings
 
 FAULTY = Path(__file__).with_name("faulty_rewards.py")
 
@@ -96,6 +97,18 @@ def test_what_the_verifier_cannot_judge_has_no_reward_and_is_an_event_with_its_r
     assert "our verifier failed: KeyError: 'a bug of ours'" in events[1]["why"]
     assert sum(step.get("events/unverified", 0) for step in run.read_steps()) == 2
     assert capsys.readouterr().err.count("has no verdict and no reward") == 2
+
+
+def test_a_completion_whose_worker_was_killed_has_no_reward(monkeypatch: pytest.MonkeyPatch):
+    program = "import os\nfrom razona.verify.worker import launch\n"
+    program += "launch({'prove_equal': lambda **sides: os.kill(os.getpid(), 9)}, lambda: None)"
+    with Pool(PoolSettings(program=program)) as workers:
+        monkeypatch.setattr("razona.verify.pool._default", workers)
+        mix = Mix([RewardComponent(name="correct")], Tags(), mix="sound")
+        cut_off = r"<SOLUTION>\frac{1}{</SOLUTION>"  # neither can be read, so a worker is asked
+        assert mix(completions=[cut_off], target=[r"\frac{2}{3"]) == [None]
+    verdict = mix.receipts[0].verdict
+    assert verdict.outcome is Outcome.UNVERIFIED and "the worker was killed" in verdict.reason
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, steps: range, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
