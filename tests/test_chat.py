@@ -269,7 +269,8 @@ def test_on_a_wide_terminal_the_answers_stand_side_by_side_and_ctrl_d_leaves(ada
     try:
         seen = read_until(master, "> ")
         os.write(master, f"{QUESTION}\n".encode())
-        seen += read_until(master, "╯", "> ")
+        seen += read_until(master, "╯", "\n> ")
+        time.sleep(1)  # readline shows the prompt before it waits, and a signal in between waits for the next key
         run.send_signal(signal.SIGINT)
         seen += read_until(master, "(/quit or Ctrl-D leaves)", "> ")
         os.write(master, b"\x04")
