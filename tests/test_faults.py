@@ -99,6 +99,9 @@ def test_what_the_verifier_cannot_judge_has_no_reward_and_is_an_event_with_its_r
     assert capsys.readouterr().err.count("has no verdict and no reward") == 2
 
 
+@pytest.mark.skipif(
+    find_spec("latex2sympy2_extended") is None, reason="math-verify is not installed: pip install 'razona[math]'"
+)
 def test_a_completion_whose_worker_was_killed_has_no_reward(monkeypatch: pytest.MonkeyPatch):
     program = "import os\nfrom razona.verify.worker import launch\n"
     program += "launch({'prove_equal': lambda **sides: os.kill(os.getpid(), 9)}, lambda: None)"
