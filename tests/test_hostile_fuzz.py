@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from importlib.util import find_spec
 
 import pytest
 from hostile import peak_mib
