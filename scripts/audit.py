@@ -91,7 +91,9 @@ def pip_audit(packages: Sequence[str]) -> str:
     if not program.exists():
         venv.create(FOLDER, with_pip=True, clear=True)
         pip = [FOLDER / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--require-hashes", "--no-deps", "-r", TOOL], check=True)
+        made = subprocess.run([*pip, "--require-hashes", "--no-deps", "-r", TOOL], check=False)
+        if made.returncode:
+            return f"pip-audit could not be installed (pip ended with {made.returncode}, see above)"
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "requirements.txt"
         asked.write_text("\n".join(packages) + "\n", encoding="utf-8")

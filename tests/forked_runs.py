@@ -16,15 +16,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch  # noqa: F401 - what takes time to load
+from transformers import TrainerState
 
 from razona.cli import main, progress, train  # noqa: F401
 from razona.core.activity import moved
 from razona.train import run as run_module
 from razona.train import trainer as trainer_module
+from razona.train.checkpoints import Saver
+from razona.train.record import StepRecorder
 
 PLACE = 2
 """Steps done when the run comes to its place."""
 LONG_S = 60
+SAVING_S = 4
+"""Of a checkpoint in `save_for_long`."""
 
 
 def at_place(act: Callable[[], None], folder: Path) -> None:
@@ -78,7 +83,36 @@ def load_for_long(folder: Path) -> None:
     run_module.load_run = load  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def wait_between_steps(folder: Path) -> None:
+    """A step is over and logged, and the next one has not begun."""
+    log = StepRecorder.on_log
+
+    def planted(recorder: StepRecorder, args: object, state: TrainerState, *others: object, **named: object) -> None:
+        log(recorder, args, state, *others, **named)  # pyright: ignore[reportArgumentType]
+        if state.global_step == PLACE and not (folder / "there").exists():
+            (folder / "there").touch()
+            while not (folder / "go").exists():
+                time.sleep(0.01)
+
+    StepRecorder.on_log = planted  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def save_for_long(folder: Path) -> None:
+    """A checkpoint whose turn it is takes longer than the time of grace of the test."""
+    save = Saver.save
+
+    def planted(saver: Saver, *arguments: object, **named: object) -> None:
+        if not (folder / "there").exists():
+            (folder / "there").touch()
+            time.sleep(SAVING_S)
+        save(saver, *arguments, **named)  # pyright: ignore[reportArgumentType]
+
+    Saver.save = planted  # pyright: ignore[reportAttributeAccessIssue]
+
+
 PLANTS = {
+    "wait_between_steps": wait_between_steps,
+    "save_for_long": save_for_long,
     "nothing": lambda folder: None,
     "wait_for_go": wait_for_go,
     "sample_for_long": sample_for_long,

@@ -35,8 +35,8 @@ BY_NAME = pytest.mark.parametrize("name", SHORT_TEXTS)
 
 
 def acting(words: str) -> list[str]:
-    """Give the characters that a terminal might act on, line ends apart."""
-    return [one for one in words if one != "\n" and unicodedata.category(one) in ACTED_ON]
+    """Give the characters that a terminal might act on, line ends and tabs apart."""
+    return [one for one in words if one not in "\n\t" and unicodedata.category(one) in ACTED_ON]
 
 
 def joined_halves(text: str) -> str:
@@ -167,6 +167,7 @@ def test_a_console_keeps_its_own_colours_and_a_live_view_writes_none_of_the_text
 def test_the_verbs_console_is_the_safe_one() -> None:
     assert type(make_console()) is SafeConsole
     assert acting(visible("".join(map(chr, range(0x3000))))) == []
+    assert visible("def f():\n\treturn 1") == "def f():\n\treturn 1"
 
 
 def test_every_print_of_the_package_stands_in_one_file_and_every_console_in_another() -> None:

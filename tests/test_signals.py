@@ -133,6 +133,14 @@ SIGTERM, SIGINT, SIGUSR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
     [
         (SIGTERM, "wait_for_go", 30, 143, "checkpoint-3", "terminated (SIGTERM) after step 3. Its last checkpoint is"),
         (SIGINT, "wait_for_go", 30, 130, "checkpoint-3", "interrupted (SIGINT) after step 3. Its last checkpoint is"),
+        (
+            SIGTERM,
+            "wait_between_steps",
+            30,
+            143,
+            "checkpoint-2",
+            "terminated (SIGTERM) after step 2. Its last checkpoint",
+        ),
         (SIGUSR1, "sample_for_long", 2, 143, "checkpoint-2", "terminated (SIGUSR1) after step 2. Its last checkpoint"),
     ],
 )
@@ -153,6 +161,13 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_it_goes_on_bit_by_bit(
         assert_same(RunDir(tmp_path / "run"), whole)
 
 
+def test_a_checkpoint_that_is_being_written_may_take_longer_than_the_time_of_grace(runs: Runs, tmp_path: Path):
+    more = ("--set", "train.grace_s=1", "--set", "train.save_every=2")
+    ended = runs.run(tmp_path, "save_for_long", SIGTERM, more=more)
+    assert (ended.code, checkpoints_of(RunDir(tmp_path / "run"))) == (143, ["checkpoint-2"]), ended.stderr
+    assert "terminated (SIGTERM) after step 2. Its last checkpoint is" in ended.stderr
+
+
 def test_the_demo_is_ended_while_it_trains_as_training_is(runs: Runs, tmp_path: Path):
     few = [f"evaluate.{name}=4" for name in ("num_problems", "ood_num_problems", "best_prompt_problems")]
     sets = [part for value in [*few, "evaluate.samples=1"] for part in ("--set", value)]
@@ -168,7 +183,7 @@ def test_the_demo_is_ended_while_it_trains_as_training_is(runs: Runs, tmp_path: 
         ([SIGTERM, SIGTERM], "one_long_call", 60, 143, 20, "(SIGTERM): a second signal came, so the run is left"),
         ([SIGINT, SIGTERM], "sample_for_long", 60, 130, 20, "(SIGINT): a second signal came, so the run is left"),
         ([SIGTERM], "one_long_call", 1, 143, 20, "the step took longer than the time of grace (1 s)"),
-        ([SIGTERM], "load_for_long", 60, 143, 20, "no step was under way"),
+        ([SIGTERM], "load_for_long", 60, 143, 20, "nothing that a checkpoint could hold was under way"),
     ],
 )  # fmt: skip
 def test_what_cannot_wait_leaves_at_once_and_names_the_checkpoint_that_counts(

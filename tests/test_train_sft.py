@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from razona.core.errors import DataError, RecipeError
+from razona.core.errors import DataError, RecipeError, TrainingError
 from razona.core.files import read_jsonl
 from razona.core.nouns import Completion, Outcome, Problem, Verdict
 from razona.core.rundir import RunDir
@@ -17,7 +18,7 @@ from razona.recipe import ModelSection, load
 from razona.report import write_page
 from razona.tasks import distinct_problems
 from razona.train import train
-from razona.train.sft import IGNORED, num_updates, sft_config, token_row
+from razona.train.sft import IGNORED, _Recorder, num_updates, sft_config, token_row
 from razona.train.solutions import Solution, best_of, given_solutions, in_order, own_solutions
 
 TINY = [
@@ -222,3 +223,15 @@ def test_without_an_adapter_all_weights_are_fine_tuned(tmp_path: Path, policy):
 def test_a_reference_that_is_not_the_fine_tuned_model_is_refused():
     with pytest.raises(RecipeError, match=r"the model before the fine-tuning\. Set train\.kl_weight: 0"):
         load("demo", ["train.method=sft_then_grpo", "lora=null", "train.kl_weight=0.1"])
+
+
+@pytest.mark.parametrize("figures", [{"loss": math.nan, "grad_norm": 1.0}, {"loss": 0.5, "grad_norm": math.inf}])
+def test_a_fine_tuning_without_numbers_is_stopped_with_what_to_change(figures: dict[str, float], tmp_path: Path):
+    run = RunDir(tmp_path)
+    recorder = _Recorder(run, lambda row: None)
+    state, control = TrainerState(global_step=3), TrainerControl()
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    recorder.on_log(arguments, state, control, {"loss": 0.5, "grad_norm": 1.0})
+    with pytest.raises(TrainingError, match=r"stopped at update 3: its loss or gradient is NaN.*sft\.learning_rate"):
+        recorder.on_log(arguments, state, control, figures)
+    assert [row["loss"] for row in read_jsonl(run.sft_metrics)] == [0.5]

@@ -173,7 +173,8 @@ def way_on(run: RunDir, resume_with: str) -> str:
     """Say which checkpoint counts, and with which command the run goes on from there."""
     checkpoint = run.last_checkpoint()
     if checkpoint is None:
-        return f"{run.root} holds no checkpoint of it."
+        told = f"{run.root} holds no checkpoint of it."
+        return f"{told} Begin it again with: {resume_with}" if run.recipe.exists() else told
     return f"Its last checkpoint is {checkpoint}; go on from there with: {resume_with}"
 
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 
-from razona.core.launch import is_main_process, num_processes
+from razona.core.launch import is_main_process, num_processes, process_index
 
 TOLD_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """SLURM sends SIGTERM before it takes a node away, and what `--signal` names (often USR1) before the time is up."""
 SAME_SIGNAL_S = 2.0
 """Of several processes each may hear of one signal twice, from its launcher and from the cluster: within this time."""
+LOOK_EVERY_S = 1.0
+"""At what has become of a checkpoint that was being written when the signal came."""
 SHOW_CURSOR = b"\x1b[?25h"
 """A live view hides a terminal's cursor, and a process that leaves at once does not end its view."""
 
@@ -62,7 +64,7 @@ class Leaving:
             return
         self.received, self.received_at = received, time.monotonic()
         if self.when is When.AT_ONCE:
-            self.end_now("no step was under way. ")
+            self.end_now("nothing that a checkpoint could hold was under way. ")
         self.say(
             f"{received.name}: the run ends with this step and a checkpoint, within {self.grace_s:g} s. A second "
             "signal ends it at once.\n"
@@ -82,14 +84,18 @@ class Leaving:
     def end_now(self, why: str) -> None:
         """Leave without looking back: what is on the disk is what counts."""
         assert self.received is not None
-        self.say(f"{describe_end(self.received)}: {why}{self.way_on()}\n")
+        words = f"{describe_end(self.received)}: {why}"
+        if is_main_process():
+            self.say(f"{words}{self.way_on()}\n")
+        else:
+            self.say(f"process {process_index()}: {words.strip()}\n", in_all=True)
         if is_main_process() and os.isatty(1):
             os.write(1, SHOW_CURSOR)
         os._exit(exit_code_of(self.received))
 
-    def say(self, words: str) -> None:
-        """Write a line past Python's buffers, whose locks another thread may hold."""
-        if is_main_process():
+    def say(self, words: str, *, in_all: bool = False) -> None:
+        """Write a line past Python's buffers, whose locks another thread may hold; in the main process alone."""
+        if in_all or is_main_process():
             with contextlib.suppress(OSError):  # nobody reads any more
                 os.write(2, f"razona: {words}".encode())
 
@@ -145,7 +151,10 @@ def _leave_to_thread(number: int, frame: object) -> None:
 
 def _watch(leaving: Leaving, reading: int, handled: list[signal.Signals]) -> None:
     while True:
-        ready, _, _ = select.select([reading], [], [], leaving.seconds_left())
+        left_s = leaving.seconds_left()
+        if left_s is None and leaving.received is not None:
+            left_s = LOOK_EVERY_S  # the time of grace counts again once the checkpoint is written
+        ready, _, _ = select.select([reading], [], [], left_s)
         if not ready and leaving.seconds_left() == 0:
             leaving.end_now(f"the step took longer than the time of grace ({leaving.grace_s:g} s). ")
         for number in os.read(reading, 64) if ready else b"":

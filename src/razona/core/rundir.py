@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from razona.core.errors import RunFolderError
-from razona.core.files import append_jsonl, read_jsonl, write_jsonl
+from razona.core.files import append_jsonl, read_jsonl, write_jsonl, write_text
 
 
 def step_of(checkpoint: Path) -> int:
@@ -75,7 +75,7 @@ class RunDir:
 
     @property
     def events(self) -> Path:
-        """One row for each fault that the run met and each signal it got; a resumed run adds to it."""
+        """One row for each fault that the run met; a resumed run adds to it."""
         return self.root / "events.jsonl"
 
     def stacks(self, process: int) -> Path:
@@ -174,6 +174,9 @@ class RunDir:
                 lines = path.read_text(encoding="utf-8").split("\n")
                 whole = [json.loads(line) for line in lines[:-1]]  # what follows the last line end a crash cut short
                 write_jsonl(path, [row for row in whole if row["step"] <= step])
+        if self.events.exists():
+            lines = self.events.read_text(encoding="utf-8").split("\n")
+            write_text(self.events, "".join(f"{line}\n" for line in lines[:-1]))
         for later in self.completion_steps():
             if later > step:
                 self.completions(later).unlink()

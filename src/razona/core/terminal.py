@@ -19,7 +19,7 @@ ACTED_ON = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def visible(words: str) -> str:
-    r"""Give the text with every character that a terminal might act on written out, line ends apart.
+    r"""Give the text with every character that a terminal might act on written out, line ends and tabs apart.
 
     >>> visible("\x1b[2J" + "34")
     '\\x1b[2J34'
@@ -27,7 +27,9 @@ def visible(words: str) -> str:
     if words.isprintable():
         return words
     return "".join(
-        one.encode("unicode_escape").decode("ascii") if one != "\n" and unicodedata.category(one) in ACTED_ON else one
+        one.encode("unicode_escape").decode("ascii")
+        if one not in "\n\t" and unicodedata.category(one) in ACTED_ON
+        else one
         for one in words
     )
 

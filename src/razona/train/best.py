@@ -83,7 +83,8 @@ def restore_best(run: RunDir, checkpoint: Path | None) -> None:
 
 def take_best(run: RunDir) -> None:
     """Make the best weights the run's adapter."""
-    shutil.copytree(run.best, run.adapter, ignore=shutil.ignore_patterns(NOTE), dirs_exist_ok=True)
+    with writing_weights(run.adapter):
+        shutil.copytree(run.best, run.adapter, ignore=shutil.ignore_patterns(NOTE), dirs_exist_ok=True)
 
 
 def _of_checkpoint(checkpoint: Path) -> Path:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from razona.train.trainer import Trainer
 
 
-class StepLeft(Exception):
-    """The step was left in its middle, because the run was told to end and the step takes too long."""
+class StepLeft(BaseException):
+    """The step was left in its middle, because the run was told to end and the step takes too long.
+
+    No `Exception`, which a reward function that is interrupted would take for an error of its own.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ class Mark:
     torch_state: torch.Tensor
     cuda_states: list[torch.Tensor]
     progress: Progress
+    tokens_seen: int | float
 
     @classmethod
     def of(cls, trainer: "Trainer") -> "Mark":
@@ -48,6 +52,7 @@ class Mark:
             torch_state=torch.get_rng_state(),
             cuda_states=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             progress=trainer.progress(),
+            tokens_seen=trainer.state.num_input_tokens_seen,
         )
 
     def restore(self, trainer: "Trainer") -> None:
@@ -58,6 +63,7 @@ class Mark:
         if self.cuda_states:
             torch.cuda.set_rng_state_all(self.cuda_states)
         trainer.take_up(self.progress)
+        trainer.state.num_input_tokens_seen = self.tokens_seen  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Interruption(TrainerCallback):
@@ -91,9 +97,11 @@ class Interruption(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         """Begin no step after a signal; several processes may not all have heard of it yet, and take one more."""
+        self._is_in_step = True
         if self._is_told() and num_processes() == 1:
             raise StepLeft
-        self._is_in_step = True
+        if self.leaving is not None:
+            self.leaving.when = When.AFTER_STEP
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -104,16 +112,16 @@ class Interruption(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> TrainerControl:
-        """Agree with the other processes whether to go on."""
+        """Agree with the other processes whether to go on; what is saved now may take longer than the time of grace."""
         if self._is_told_anywhere() or self._is_stuck():
-            if self.leaving is not None:
-                self.leaving.when = When.ONCE_SAVED
             control.should_training_stop = control.should_save = True
         else:
             self.mark = Mark.of(self.trainer)
+        if control.should_save and self.leaving is not None:
+            self.leaving.when = When.ONCE_SAVED
         return control
 
-    def save_before(self, error: Exception) -> None:
+    def save_before(self, error: BaseException) -> None:
         """Write the checkpoint of the last whole step, where an error or a signal ended the one after it.
 
         Only in one process: the others of several may be anywhere. What goes wrong here is told, and `error` stays
@@ -130,9 +138,9 @@ class Interruption(TrainerCallback):
         mark.restore(self.trainer)
         trainer = self.trainer
         assert trainer.model_wrapped is not None
+        trainer.control.should_training_stop = True
         try:
             trainer._save_checkpoint(trainer.model_wrapped, None)
-            trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
         except Exception as failure:
             say(
                 f"razona: the checkpoint of step {mark.step} could not be written: {failure}. The run ended for "
@@ -162,8 +170,10 @@ class Interruption(TrainerCallback):
         if self.leaving is not None:
             self.leaving.when = When.AT_ONCE
         if self._is_stuck():
+            last = trainer.run.last_checkpoint()
+            saved = "with a checkpoint" if last is not None and step_of(last) == step else "its checkpoint not written"
             raise TrainingError(
-                f"the run was stopped after step {step}, with a checkpoint: {trainer.left_out_in_a_row} updates in a "
+                f"the run was stopped after step {step}, {saved}: {trainer.left_out_in_a_row} updates in a "
                 f"row were left out, because a loss or a gradient was NaN or infinite ({trainer.run.events} has each). "
                 "The weights are those before them. Start a new run with a lower train.learning_rate, a smaller "
                 "train.max_grad_norm or train.precision: float32; train.max_updates_left_out is how many are borne."

@@ -218,7 +218,8 @@ def _train_in(
 
 def _finish_sft(run: RunDir, fine_tuned: FineTuned | None) -> TrainResult:
     """End a run that fine-tunes and no more: its weights are the run's."""
-    shutil.copytree(run.sft_weights, run.adapter, dirs_exist_ok=True)
+    with writing_weights(run.adapter):
+        shutil.copytree(run.sft_weights, run.adapter, dirs_exist_ok=True)
     return TrainResult(
         run=run,
         steps=0,

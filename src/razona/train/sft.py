@@ -25,7 +25,7 @@ from transformers import (
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from razona.core.errors import DataError
+from razona.core.errors import DataError, TrainingError
 from razona.core.files import append_jsonl, write_json, write_jsonl
 from razona.core.launch import is_main_process, num_processes
 from razona.core.nouns import Problem
@@ -36,6 +36,7 @@ from razona.models.arithmetic import wants_autocast
 from razona.models.load import Policy, load_policy, lora_config
 from razona.recipe import Recipe, SftSection
 from razona.train.cost import Cost
+from razona.train.disk import writing_weights
 from razona.train.processes import in_main_process
 from razona.train.solutions import Found, Solution, given_solutions, in_order, own_solutions
 
@@ -123,8 +124,9 @@ def fine_tune(
 def _save(policy: Policy, found: FineTuned, run: RunDir) -> None:
     """Write the weights, then the summary, which says that they are whole."""
     shutil.rmtree(run.sft_weights, ignore_errors=True)
-    policy.model.save_pretrained(str(run.sft_weights))
-    policy.tokenizer.save_pretrained(str(run.sft_weights))
+    with writing_weights(run.sft_weights):
+        policy.model.save_pretrained(str(run.sft_weights))
+        policy.tokenizer.save_pretrained(str(run.sft_weights))
     write_json(run.sft_summary, asdict(found))
 
 
@@ -238,10 +240,18 @@ class _Recorder(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Take TRL's figures of an update; the call at the end brings totals."""
-        if not logs or "loss" not in logs or not is_main_process():
+        if not logs or "loss" not in logs:
+            return
+        if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "grad_norm")):
+            raise TrainingError(
+                f"the fine-tuning was stopped at update {state.global_step}: its loss or gradient is NaN or infinite, "
+                "and so are the weights by now. Start a new run with a lower sft.learning_rate, or with "
+                "train.precision: float32."
+            )
+        if not is_main_process():
             return
         now = time.monotonic()
-        self.last_loss = logs["loss"] if math.isfinite(logs["loss"]) else None
+        self.last_loss = logs["loss"]
         row = {
             "step": state.global_step,
             "loss": self.last_loss,

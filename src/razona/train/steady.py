@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from accelerate import DistributedType
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from razona.core.activity import in_stage, moved
@@ -57,7 +58,6 @@ class SteadyTrainer(GRPOTrainer):
         place = self._step % self.current_gradient_accumulation_steps
         if place == 0:
             self._are_losses_finite = True
-            self._figures_before = {name: len(values) for name, values in self._metrics["train"].items()}
         self._is_in_pass = False
         with in_stage("training pass"):
             try:
@@ -117,6 +117,8 @@ class SteadyTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         """Give TRL's loss; of a microbatch in parts, all but the last have been through their backward pass then."""
         self._is_in_pass = True
+        if self._step % self.current_gradient_accumulation_steps == 0:  # what sampling has noted stays
+            self._figures_before = {name: len(values) for name, values in self._metrics["train"].items()}
         if self.parts == 1 or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         done = None
@@ -133,6 +135,8 @@ class SteadyTrainer(GRPOTrainer):
         self, model: torch.nn.Module, grad_norm: torch.Tensor | float | None = None
     ) -> torch.Tensor | float:
         norm = super()._get_grad_norm(model, grad_norm)  # pyright: ignore[reportArgumentType]
+        if self.accelerator.distributed_type is DistributedType.DEEPSPEED:
+            return norm  # pyright: ignore[reportReturnType]
         assert norm is not None
         is_sound = self._are_losses_finite and math.isfinite(norm)
         if num_processes() > 1:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from razona.core.activity import ACTIVITY, in_stage
-from razona.core.errors import RewardError
+from razona.core.errors import DiskError, RewardError
 from razona.core.files import write_jsonl
 from razona.core.rundir import step_of
 from razona.core.terminal import say
@@ -40,9 +40,9 @@ def take_steps(trainer: Trainer, checkpoint: Path | None, section: TrainSection,
         except StepLeft as left:
             interruption.save_before(left)
         except Exception as error:
+            interruption.save_before(error)
             if isinstance(error, RewardError):
                 _note_failed_reward(trainer, error)
-            interruption.save_before(error)
             raise
         finally:
             ACTIVITY.may_leave = None
@@ -53,7 +53,10 @@ def _note_failed_reward(trainer: Trainer, error: RewardError) -> None:
     """Keep what the reward was called with: the step is never stored, and the person will want to call it again."""
     step, process = trainer.state.global_step + 1, trainer.accelerator.process_index
     path = trainer.run.failed_batch(step, process)
-    if error.batch:
-        write_jsonl(path, error.batch)
-        say(f"razona: the batch that the reward failed on is in {path}", to_stderr=True)
-    trainer.events.write("reward_failed", step, str(error), row=error.row, batch=str(path) if error.batch else None)
+    try:
+        if error.batch:
+            write_jsonl(path, error.batch)
+            say(f"razona: the batch that the reward failed on is in {path}", to_stderr=True)
+        trainer.events.write("reward_failed", step, str(error), row=error.row, batch=str(path) if error.batch else None)
+    except DiskError as full:
+        say(f"razona: {full}", to_stderr=True)

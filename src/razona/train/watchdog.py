@@ -10,6 +10,7 @@ from io import UnsupportedOperation
 from pathlib import Path
 
 from razona.core.activity import ACTIVITY
+from razona.core.errors import DiskError
 from razona.core.launch import num_processes, process_index
 from razona.core.rundir import RunDir
 from razona.core.terminal import say
@@ -61,9 +62,13 @@ def _tell(run: RunDir, events: Events, step: int, silent_s: float) -> None:
     where = f" in process {process_index()}" if num_processes() > 1 else ""
     path = run.stacks(process_index())
     head = f"step {step}: nothing has moved for {silent_s:.0f} s{where} while {ACTIVITY.stage}"
-    stacks = dump_stacks(path, head)
-    say(f"razona: {head}. Where every thread stands (also in {path}):\n{stacks}", to_stderr=True, flush=True)
-    events.write("nothing_moves", step, f"no sign of life for {silent_s:.0f} s", stage=ACTIVITY.stage)
+    try:
+        stacks = f"Where every thread stands (also in {path}):\n{dump_stacks(path, head)}"
+    except OSError as error:
+        stacks = f"Where every thread stands could not be written to {path}: {error}"
+    say(f"razona: {head}. {stacks}", to_stderr=True, flush=True)
+    with suppress(DiskError):  # the line above has told it
+        events.write("nothing_moves", step, f"no sign of life for {silent_s:.0f} s", stage=ACTIVITY.stage)
 
 
 def dump_stacks(path: Path, head: str) -> str:
