@@ -61,7 +61,7 @@ def test_blocks_stand_for_their_values(values: list, width: int, high: float | N
     [
         ("34 = 30 + 4", "34 = 30 + 4"),
         ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
-        ("\x9b31m\x00\r\x07", r"\x9b31m\x00\r\t"),
+        ("\x9b31m\x00\r\x07", r"\x9b31m\x00\r\x07"),
         ("a\u202eb\u2066c\u200bd\ufeff", r"a\u202eb\u2066c\u200bd\ufeff"),
         ("\u2028\u2029\x85", r"\u2028\u2029\x85"),
         ("\ud800 \U000e0041", r"\ud800 \U000e0041"),
