@@ -186,8 +186,9 @@ def row_of(model: str, level: int) -> dict[str, object]:
         "gap": foretold["value"] - counted["signal"],
         "evidence": told["evidence"],
         "answers": {
-            labels: {"answer": answer, "agrees": agrees(answer, int(labels), arms)}
-            for labels, answer in told["answers"].items()
+            str(labels): {"answer": answer, "agrees": agrees(answer, labels, arms)}
+            for labels in LABELS
+            for answer in [told["answers"][str(labels)]]
         },
         "arms": arms,
     }
