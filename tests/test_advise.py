@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from razona.advise.advice import advise, lines_of, useful_steps
 from razona.advise.decision import TREE, Answer, Asked, decide, first_mend, leaves
 from razona.advise.evidence import Evidence, expected_signal, share_with_signal
-from razona.advise.measuring import Budget, keep_trainable, read_pool, share_verifiable
+from razona.advise.measuring import Budget, keep_trainable, others_of, read_pool, share_verifiable
 from razona.advise.page import lines_of_tree, place_tree, tree_svg
 from razona.advise.published import PUBLISHED_RULES, apply_rules
 from razona.advise.questions import PAID, QUESTIONS, answer, read_answer
@@ -190,6 +190,13 @@ def run_advise(tmp_path: Path, *changes: str, budget: Budget = SMALL, **asked: o
     return advise(load("demo", list(changes)), tmp_path / "advice", budget, Silent(), **asked)
 
 
+def test_chance_asks_another_problem_of_the_same_family_where_there_is_one():
+    problems = [Problem(id=str(place), question="", target="", family=family) for place, family in enumerate("abba")]
+    others = others_of(problems)
+    assert [other.id for other in others] == ["3", "2", "0", "1"]
+    assert all(one.id != other.id for one, other in zip(problems, others, strict=True))
+
+
 def test_what_training_leaves_out_is_neither_measured_nor_counted(tmp_path: Path):
     rows = [row(number, f"What is {number} + 6?", str(number + 6)) for number in range(5)]
     rows += [row(5, "What is 2 + 2?", "4"), row(6, "What is 2 + 2?", "5"), row(7, "What is 0 + 6?", "6")]
@@ -208,6 +215,7 @@ def test_a_base_with_signal_is_told_to_reinforce(tmp_path: Path):
     told = run_advise(tmp_path)
     assert told["answer"] == Answer.RFT
     assert 0.4 < told["evidence"]["signal"]["value"] < 0.9
+    assert 0.05 < told["evidence"]["signal_by_chance"] < told["evidence"]["signal"]["value"] - 0.1
     assert any("groups of 8 with signal" in line for line in lines_of(told))
     page = (tmp_path / "advice" / "advice.html").read_text(encoding="utf-8")
     assert (
@@ -259,6 +267,7 @@ def test_what_the_base_never_solves_is_to_be_distilled(tmp_path: Path, random_mo
     assert told["answer"] == Answer.DISTIL
     found = told["evidence"]
     assert found["many"] == 64 and found["right_in_many"]["value"] - found["right_by_chance"] < 0.1
+    assert found["signal_by_chance"] == 0.0 == found["signal"]["value"]
 
 
 @pytest.mark.slow

@@ -121,6 +121,7 @@ def figures_of(found: Evidence) -> list[tuple[str, str]]:
         ("right wherever the answer stands (pass@1)", with_ends(found.right)),
         (f"right in {k} tries (pass@{k})", with_ends(found.right_in_k)),
         (f"groups of {found.group_size} with signal", with_ends(found.signal)),
+        ("the same, judged by another problem's target: chance", percent(found.signal_by_chance)),
         ("in the form asked for", with_ends(found.form)),
         ("problems solved at least once, always, in 20 to 80 % of tries", _shares(found)),
         ("tokens of a completion, mean and 90th percentile", f"{found.mean_tokens:.0f}, {found.tokens_p90:,}"),

@@ -58,6 +58,9 @@ class Evidence:
     right_in_many: Estimate | None
     """Problems solved at least once in that many tries, under the prompt that suits the model best; None: not
     measured."""
+    signal_by_chance: float = 0.0
+    """Groups whose rewards would not all be equal with another problem's target: what guessing gives of `signal`. 0
+    where problems are of another kind than math."""
     right_by_chance: float = 0.0
     """The same where each problem is judged by another one's target: what guessing gives."""
     inputs_shift: bool | None = None

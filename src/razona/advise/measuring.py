@@ -181,6 +181,8 @@ def gather(
         check_budget(measuring, samples)
     first = measuring.evaluate(TRAINING_PROMPT, problems, samples)
     found = _read(recipe, first, pool, verifiable, inputs_shift)
+    if recipe.rewards.kind == "math":
+        found = replace(found, signal_by_chance=signal_by_chance(recipe, first))
     if worked_solutions is not None:
         found = replace(found, worked_solutions=worked_solutions)
     if verifiable < 0.5:
@@ -329,16 +331,32 @@ def _in_many_tries(measuring: Measuring, found: Evidence) -> Evidence:
     return replace(found, many=MANY, right_in_many=tried.pass_at(MANY), right_by_chance=by_chance)
 
 
+def signal_by_chance(recipe: Recipe, first: Evaluation) -> float:
+    """Give the share of groups with signal where each problem's completions are paid by the target of another one.
+
+    A model that knows nothing, and writes small numbers in the form asked for, has groups with signal, too: of the
+    damaged model in docs/advise.md four in five are of that kind.
+    """
+    completions = [[one.completion for one in row] for row in first.judged_PK]
+    rewards, _ = pay_rows(recipe, others_of(first.problems), completions)
+    shares = share_with_signal(rewards, recipe.rollout.group_size)
+    return sum(shares) / len(shares)
+
+
+def others_of(problems: Sequence[Problem]) -> list[Problem]:
+    """Give another problem for each, of the same family where there is one: its target is the kind that is guessed."""
+    order = sorted(range(len(problems)), key=lambda place: (problems[place].family, place))
+    other_of = dict(zip(order, [*order[1:], order[0]], strict=True))
+    return [problems[other_of[place]] for place in range(len(problems))]
+
+
 def right_by_chance(recipe: Recipe, tried: Evaluation) -> float:
     """Give the share of problems that are "solved" where each is judged by the target of another one.
 
-    Answers are small numbers, and in 64 tries even a model that knows nothing hits some. The other problem is of the
-    same family where there is one, so that it is the kind of number that is guessed.
+    Answers are small numbers, and in 64 tries even a model that knows nothing hits some.
     """
-    order = sorted(range(len(tried.problems)), key=lambda place: (tried.problems[place].family, place))
     hits = 0
-    for place, other in zip(order, [*order[1:], order[0]], strict=True):
-        completions = [one.completion for one in tried.judged_PK[place]]
-        judged = judge_of(recipe)(completions, [tried.problems[other]] * len(completions))
+    for row, other in zip(tried.judged_PK, others_of(tried.problems), strict=True):
+        judged = judge_of(recipe)([one.completion for one in row], [other] * len(row))
         hits += any(one.verdict.outcome is Outcome.CORRECT for one in judged)
-    return hits / len(order)
+    return hits / len(tried.problems)
