@@ -113,8 +113,8 @@ def foretell(model: str, level: int) -> dict:
 
 
 def _told(found: Evidence) -> dict[str, object]:
-    kept = ("paid", "right", "signal", "form", "right_in_many")
-    return {name: value for name, value in found.as_row().items() if name in (*kept, "right_by_chance", "truncated")}
+    kept = ("paid", "right", "signal", "signal_by_chance", "form", "truncated", "right_in_many", "right_by_chance")
+    return {name: value for name, value in found.as_row().items() if name in (*kept, "beyond_chance")}
 
 
 def count_signal(model: str, level: int) -> dict:

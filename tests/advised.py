@@ -35,3 +35,14 @@ HEALTHY = Evidence(
     many=0,
     right_in_many=None,
 )
+
+
+def solved_in_many(share: float, by_chance: float = 0.0, low: float | None = None) -> dict[str, object]:
+    """Give the changes of the evidence with so many problems solved in 64 tries."""
+    beyond = share - by_chance
+    return {
+        "many": 64,
+        "right_in_many": exactly(share),
+        "right_by_chance": by_chance,
+        "beyond_chance": Estimate(value=beyond, low=beyond if low is None else low, high=beyond),
+    }

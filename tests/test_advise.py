@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from advised import HEALTHY, exactly
+from advised import HEALTHY, exactly, solved_in_many
 from typer.testing import CliRunner
 
 from razona.advise.advice import advise, lines_of, useful_steps
@@ -76,13 +76,12 @@ def test_expected_signal_is_the_published_table_for_groups_of_eight(rate, share)
         ({"problems": 49}, Answer.TOO_LITTLE_DATA),
         ({"problems": 49, "is_endless": True}, Answer.RFT),
         ({"paid": exactly(0.96)}, Answer.SOLVED),
-        ({"signal": exactly(0.2), "many": 64, "right_in_many": exactly(0.5)}, Answer.SFT_THEN_RFT),
-        ({"signal": exactly(0.2), "many": 64, "right_in_many": exactly(0.05)}, Answer.DISTIL),
-        ({"signal": exactly(0.2), "many": 64, "right_in_many": exactly(0.5), "right_by_chance": 0.45}, Answer.DISTIL),
-        (
-            {"signal": exactly(0.2), "many": 64, "right_in_many": exactly(0.05), "worked_solutions": 60},
-            Answer.SFT,
-        ),
+        ({"signal": exactly(0.2), **solved_in_many(0.5)}, Answer.SFT_THEN_RFT),
+        ({"signal": exactly(0.2), **solved_in_many(0.04)}, Answer.DISTIL),
+        ({"signal": exactly(0.2), **solved_in_many(0.5, 0.42)}, Answer.DISTIL),
+        ({"signal": exactly(0.2), **solved_in_many(0.5, 0.38)}, Answer.SFT_THEN_RFT),
+        ({"signal": exactly(0.2), **solved_in_many(0.5, 0.38, low=-0.01)}, Answer.DISTIL),
+        ({"signal": exactly(0.2), **solved_in_many(0.04), "worked_solutions": 60}, Answer.SFT),
     ],
 )
 def test_the_tree_answers(changes, expected):
@@ -120,7 +119,7 @@ def test_every_rule_has_a_source_and_sees_something_and_rules_may_disagree():
         ("R12", {"signal": exactly(0.5)}),
         ("R13", {"form": exactly(0.49)}),
         ("R15", {"inputs_shift": True}),
-        ("R17", {"many": 64, "right_in_many": exactly(0.09)}),
+        ("R17", solved_in_many(0.09)),
         ("R19", {"worked_solutions": 50}),
         ("R22", {"truncated": 0.31}),
         ("V1", {"unverified": 0.021}),

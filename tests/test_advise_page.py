@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from advised import HEALTHY, exactly
+from advised import HEALTHY, exactly, solved_in_many
 from test_report_browser import CHROMIUM, CONTRAST, PHONE, TOO_WIDE, Open, browser, open_page
 
 from razona.advise.advice import told_of
@@ -25,7 +25,7 @@ ANSWER_CONTRAST = """() => {
   const [one, other] = [box, word].map((element) => light(getComputedStyle(element).fill));
   return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
 }"""
-WEAK = replace(HEALTHY, paid=exactly(0.0), signal=exactly(0.05), many=64, right_in_many=exactly(0.5))
+WEAK = replace(HEALTHY, paid=exactly(0.0), signal=exactly(0.05), **solved_in_many(0.5))
 
 
 def write(found: Evidence, folder: Path) -> str:

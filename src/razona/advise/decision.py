@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from razona.advise.evidence import Evidence
 from razona.advise.published import ENOUGH_LABELS, FEW_LABELS, percent
+from razona.evaluate.statistics import Estimate
 
 FEW_PROBLEMS = 50
 """Below it no source advises to train (azure-skills; Lucy)."""
@@ -19,7 +20,7 @@ MANY_LABELS = 500
 (docs/advise.md); azure-skills says that 300 to 500 good ones suffice."""
 WITHIN_REACH = 0.1
 """Share of problems solved in 64 tries, less what guessing gives, from which on the ability is there (Lucy: more than
-10 % above zero)."""
+10 % above zero); its interval must exclude 0, too."""
 
 
 class Answer(StrEnum):
@@ -86,7 +87,14 @@ def _in_many(found: Evidence) -> str:
     if found.right_in_many is None:
         return "not measured"
     told = f"{percent(found.right_in_many.value)} of problems solved in {found.many} tries"
-    return f"{told}, {percent(found.right_by_chance)} by chance" if found.right_by_chance else told
+    if found.right_by_chance and found.beyond_chance is not None:
+        ends = f"{100 * found.beyond_chance.low:+.0f} to {100 * found.beyond_chance.high:+.0f} points"
+        return f"{told}, {percent(found.right_by_chance)} by chance (between them {ends})"
+    return told
+
+
+def _is_within_reach(beyond_chance: Estimate | None) -> bool:
+    return beyond_chance is not None and beyond_chance.value >= WITHIN_REACH and beyond_chance.low > 0
 
 
 def _reasons(found: Evidence) -> str:
@@ -103,7 +111,7 @@ _BEYOND = Node(
 )
 _WEAK = Node(
     question="solved in many tries, beyond chance?",
-    ask=lambda found: found.within_reach is not None and found.within_reach >= WITHIN_REACH,
+    ask=lambda found: _is_within_reach(found.beyond_chance),
     saw=_in_many,
     yes=Answer.SFT_THEN_RFT,
     no=_BEYOND,

@@ -63,13 +63,10 @@ class Evidence:
     where problems are of another kind than math."""
     right_by_chance: float = 0.0
     """The same where each problem is judged by another one's target: what guessing gives."""
+    beyond_chance: Estimate | None = None
+    """`right_in_many` less `right_by_chance`, paired by problem; None: not measured."""
     inputs_shift: bool | None = None
     """The person's word on whether rules or inputs will differ from the training's; None: not asked."""
-
-    @property
-    def within_reach(self) -> float | None:
-        """Give the share of problems solved in many tries beyond what guessing gives; None where not measured."""
-        return None if self.right_in_many is None else self.right_in_many.value - self.right_by_chance
 
     def as_row(self) -> dict[str, object]:
         """Give it as JSON holds it."""

@@ -24,7 +24,7 @@ from razona.evaluate.evaluation import Evaluation, Judged
 from razona.evaluate.named import load_model, source_of
 from razona.evaluate.prompts import NUM_EXAMPLES, TRAINING_PROMPT, Asking, other_prompts, prompt_writer, working_of
 from razona.evaluate.sampling import judge_of
-from razona.evaluate.statistics import mean_share_with_interval
+from razona.evaluate.statistics import difference_with_interval, mean_share_with_interval
 from razona.evaluate.stored import Request, evaluate_in, read_sides
 from razona.recipe import Recipe
 from razona.rewards.judge import settings_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 BLURTED_SAMPLES, PROMPT_PROBLEMS = 4, 100
 """Samples of a problem without working, and problems on which other prompts are tried."""
-MANY, MANY_PROBLEMS = 64, 32
+MANY, MANY_PROBLEMS = 64, 128
 """Tries of the last measurement, and problems of it (Yue et al., arXiv:2504.13837, go up to 256)."""
 BLURTED, BLURTED_TOKENS = "blurted", 64
 """Folder of the answers without working, and their limit: an answer is short."""
@@ -327,8 +327,19 @@ def _under_other_prompts(measuring: Measuring, found: Evidence, first: Evaluatio
 def _in_many_tries(measuring: Measuring, found: Evidence) -> Evidence:
     problems = list(measuring.problems[:MANY_PROBLEMS])
     tried = measuring.evaluate("many", problems, MANY, found.best_prompt)
-    by_chance = right_by_chance(measuring.recipe, tried) if measuring.recipe.rewards.kind == "math" else 0.0
-    return replace(found, many=MANY, right_in_many=tried.pass_at(MANY), right_by_chance=by_chance)
+    solved_P = solved(measuring.recipe, tried, tried.problems)
+    by_chance_P = [False] * len(solved_P)
+    if measuring.recipe.rewards.kind == "math":
+        by_chance_P = solved(measuring.recipe, tried, others_of(tried.problems))
+    return replace(
+        found,
+        many=MANY,
+        right_in_many=tried.pass_at(MANY),
+        right_by_chance=sum(by_chance_P) / len(by_chance_P),
+        beyond_chance=difference_with_interval(
+            [float(one) - float(other) for one, other in zip(solved_P, by_chance_P, strict=True)]
+        ),
+    )
 
 
 def signal_by_chance(recipe: Recipe, first: Evaluation) -> float:
@@ -350,13 +361,15 @@ def others_of(problems: Sequence[Problem]) -> list[Problem]:
     return [problems[other_of[place]] for place in range(len(problems))]
 
 
-def right_by_chance(recipe: Recipe, tried: Evaluation) -> float:
-    """Give the share of problems that are "solved" where each is judged by the target of another one.
+def solved(recipe: Recipe, tried: Evaluation, problems: Sequence[Problem]) -> list[bool]:
+    """Say of each problem whether one of its completions is right, judged by the problem given in its place.
 
-    Answers are small numbers, and in 64 tries even a model that knows nothing hits some.
+    By another problem's target it is chance: answers are small numbers, and in 64 tries even a model that knows nothing
+    hits some.
     """
-    hits = 0
-    for row, other in zip(tried.judged_PK, others_of(tried.problems), strict=True):
-        judged = judge_of(recipe)([one.completion for one in row], [other] * len(row))
-        hits += any(one.verdict.outcome is Outcome.CORRECT for one in judged)
-    return hits / len(tried.problems)
+    judge = judge_of(recipe)
+    verdicts = [
+        judge([one.completion for one in row], [problem] * len(row))
+        for row, problem in zip(tried.judged_PK, problems, strict=True)
+    ]
+    return [any(one.verdict.outcome is Outcome.CORRECT for one in row) for row in verdicts]

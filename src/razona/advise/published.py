@@ -63,12 +63,12 @@ def _cot(found: Evidence) -> tuple[bool, str]:
 
 
 def _many(found: Evidence) -> tuple[bool, str]:
-    if found.right_in_many is None or found.within_reach is None:
+    if found.right_in_many is None or found.beyond_chance is None:
         return False, "not needed"
     told = (
         f"{percent(found.right_in_many.value)} solved in {found.many} tries, {percent(found.right_by_chance)} by chance"
     )
-    return found.within_reach < 0.1, told
+    return found.beyond_chance.value < 0.1, told
 
 
 def _form_only(found: Evidence) -> tuple[bool, str]:

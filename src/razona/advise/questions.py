@@ -116,6 +116,7 @@ def evidence_of(answers: dict[str, str]) -> Evidence:
         best_prompt_right=paid,
         many=64,
         right_in_many=exactly(reach),
+        beyond_chance=exactly(reach),
         inputs_shift=helps,
     )
 
