@@ -197,11 +197,12 @@ def row_of(model: str, level: int) -> dict[str, object]:
 def table(rows: Sequence[Mapping]) -> str:
     """Give the table of the docs, in percent."""
     lines = [
-        "| model, level | base | signal foretold | counted | labels | answer | GRPO | SFT | both | agrees |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| model, level | base | signal told | counted | by chance | labels | answer | GRPO | SFT | both | agrees |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        signal = [f"{100 * row['foretold']['signal']:.1f}", f"{100 * row['counted']['signal']:.1f}"]
+        shares = (row["foretold"]["signal"], row["counted"]["signal"], row["evidence"]["signal_by_chance"])
+        signal = [f"{100 * share:.1f}" for share in shares]
         for labels, answer in row["answers"].items():
             ways = [row["arms"].get(f"{way}-{labels}", {}) for way in ("grpo", "sft", "sft_then_grpo")]
             cells = [f"{row['model']}, {row['level']}", f"{100 * row['arms']['base']['pass_at_1']:.1f}", *signal]

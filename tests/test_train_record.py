@@ -14,7 +14,10 @@ def test_the_trainers_own_log_of_a_long_run_keeps_its_last_steps_alone(tmp_path,
     state = TrainerState(is_world_process_zero=True)
     monkeypatch.setattr(record, "hand_back_free_pages", lambda: tidied.append(state.global_step))
     trainer = SimpleNamespace(
-        token_figures=SimpleNamespace(take=dict), step_figures={}, run=SimpleNamespace(append_step=rows.append)
+        events=SimpleNamespace(take=dict),
+        token_figures=SimpleNamespace(take=dict),
+        step_figures={},
+        run=SimpleNamespace(append_step=rows.append),
     )
     recorder = StepRecorder(trainer, lambda row: None)  # pyright: ignore[reportArgumentType]
     for step in range(1, KEPT_LOGS + 51):
