@@ -327,10 +327,10 @@ def _under_other_prompts(measuring: Measuring, found: Evidence, first: Evaluatio
 def _in_many_tries(measuring: Measuring, found: Evidence) -> Evidence:
     problems = list(measuring.problems[:MANY_PROBLEMS])
     tried = measuring.evaluate("many", problems, MANY, found.best_prompt)
-    solved_P = solved(measuring.recipe, tried, tried.problems)
+    solved_P = [_has_right(row) for row in tried.judged_PK]
     by_chance_P = [False] * len(solved_P)
     if measuring.recipe.rewards.kind == "math":
-        by_chance_P = solved(measuring.recipe, tried, others_of(tried.problems))
+        by_chance_P = solved_by_chance(measuring.recipe, tried)
     return replace(
         found,
         many=MANY,
@@ -346,7 +346,7 @@ def signal_by_chance(recipe: Recipe, first: Evaluation) -> float:
     """Give the share of groups with signal where each problem's completions are paid by the target of another one.
 
     A model that knows nothing, and writes small numbers in the form asked for, has groups with signal, too: of the
-    damaged model in docs/advise.md four in five are of that kind.
+    damaged models in docs/advise.md three quarters and more are of that kind.
     """
     completions = [[one.completion for one in row] for row in first.judged_PK]
     rewards, _ = pay_rows(recipe, others_of(first.problems), completions)
@@ -361,15 +361,15 @@ def others_of(problems: Sequence[Problem]) -> list[Problem]:
     return [problems[other_of[place]] for place in range(len(problems))]
 
 
-def solved(recipe: Recipe, tried: Evaluation, problems: Sequence[Problem]) -> list[bool]:
-    """Say of each problem whether one of its completions is right, judged by the problem given in its place.
+def solved_by_chance(recipe: Recipe, tried: Evaluation) -> list[bool]:
+    """Say of each problem whether one of its completions is right by another problem's target.
 
-    By another problem's target it is chance: answers are small numbers, and in 64 tries even a model that knows nothing
-    hits some.
+    Answers are small numbers, and in 64 tries even a model that knows nothing hits some.
     """
     judge = judge_of(recipe)
-    verdicts = [
-        judge([one.completion for one in row], [problem] * len(row))
-        for row, problem in zip(tried.judged_PK, problems, strict=True)
-    ]
-    return [any(one.verdict.outcome is Outcome.CORRECT for one in row) for row in verdicts]
+    others = zip(tried.judged_PK, others_of(tried.problems), strict=True)
+    return [_has_right(judge([one.completion for one in row], [other] * len(row))) for row, other in others]
+
+
+def _has_right(judged: Sequence[Judged]) -> bool:
+    return any(one.verdict.outcome is Outcome.CORRECT for one in judged)

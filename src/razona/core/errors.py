@@ -97,3 +97,8 @@ class MachineError(RazonaError, RuntimeError):
 
 class DiskError(MachineError):
     """A file cannot be written: the disk is full, or gives errors."""
+
+
+def first_line(error: Exception) -> str:
+    """Give an error's own words, in one line; where it has none, its name."""
+    return str(error).strip().split("\n")[0] or type(error).__name__

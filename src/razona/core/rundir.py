@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from razona.core.errors import RunFolderError
-from razona.core.files import append_jsonl, read_jsonl, write_jsonl, write_text
+from razona.core.files import append_jsonl, read_jsonl, write_jsonl
 
 
 def step_of(checkpoint: Path) -> int:
     """Give the number of steps after which a checkpoint was written."""
     return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def _whole_rows(path: Path) -> list[dict]:
+    """Give the rows of a file that may end in a line which a crash cut short: what follows the last line end."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +176,9 @@ class RunDir:
         """Drop what was written of steps later than `step`: a resumed run will write it again."""
         for path in (self.metrics, self.guard, self.health):
             if path.exists():
-                lines = path.read_text(encoding="utf-8").split("\n")
-                whole = [json.loads(line) for line in lines[:-1]]  # what follows the last line end a crash cut short
-                write_jsonl(path, [row for row in whole if row["step"] <= step])
+                write_jsonl(path, [row for row in _whole_rows(path) if row["step"] <= step])
         if self.events.exists():
-            lines = self.events.read_text(encoding="utf-8").split("\n")
-            write_text(self.events, "".join(f"{line}\n" for line in lines[:-1]))
+            write_jsonl(self.events, _whole_rows(self.events))
         for later in self.completion_steps():
             if later > step:
                 self.completions(later).unlink()

@@ -16,12 +16,12 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from razona.core import sealing
-from razona.core.errors import DiskError, RunFolderError
+from razona.core.errors import DiskError, RunFolderError, first_line
 from razona.core.files import free_mib
 from razona.core.launch import is_main_process
 from razona.core.rundir import RunDir, step_of
 from razona.core.terminal import say
-from razona.train.disk import first_line, is_of_disk, room_lacking
+from razona.train.disk import is_of_disk, room_lacking
 from razona.train.processes import stop_together
 
 PARTIAL = ".partial"

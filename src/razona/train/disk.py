@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from razona.core.errors import DiskError, MachineError
+from razona.core.errors import DiskError, MachineError, first_line
 from razona.core.files import free_mib
 
 _WORDS_OF_TORCH = ("PytorchStreamWriter", "inline_container")
@@ -64,8 +64,3 @@ def writing_weights(folder: Path) -> Iterator[None]:
             f"the weights could not be written to {folder}: {first_line(error)} ({free_mib(folder)} MiB are free). "
             "Make room there, then go on with --resume: nothing before the last checkpoint is trained again."
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """Give an error's own words, in one line."""
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from razona.core.errors import MachineError, RazonaError
+from razona.core.errors import MachineError, RazonaError, first_line
 from razona.core.launch import is_main_process, num_processes, process_index, sharding
 from razona.core.seeds import derive_seed
 
@@ -71,7 +71,7 @@ def stop_together() -> Iterator[None]:
         yield
     except Exception as error:  # whatever it is: the others must hear of it, and it goes on below
         failure = error
-    words = "" if failure is None else str(failure).strip().split("\n")[0] or type(failure).__name__
+    words = "" if failure is None else first_line(failure)
     failures: Sequence[str] = gather_object([words])
     if failure is not None:
         raise failure
