@@ -35,9 +35,10 @@ LOOK_EVERY = 10
 BLOCK = 100
 """Steps whose mean is one point of a slope: neighbours resemble each other, and an interval must not count them as
 independent. It holds two checkpoints, two measurements, and five times that free memory went back to the system."""
-WARM_UP = 0.25
-"""Share of the steps that does not count. Buffers have the size of the largest batch so far: in a first run of 2,000
-steps they grew by 7 MiB each at steps 210, 310 and 460, and by 1 each at 760 and 1460."""
+WARM_UP = 0.4
+"""Share of the steps that does not count. oneDNN compiles kernels for each number of rows that it meets (32, 64, ...
+512: `razona.models.arithmetic`), keeps them, and a new number costs up to 8 MiB of blocks of 252 KiB; the rarest of
+the sixteen came at step 550 of 1,200 (docs/LOG.md)."""
 MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 """Fields of glibc's struct mallinfo2, in order; each is a size_t."""
 ALLOWED_MIB = 1.0
