@@ -29,9 +29,11 @@ import psutil
 from measuring import RESULTS, ROOT, base_hash, described, in_own_process, spread, use_threads
 from scipy import stats
 
+from razona.train.record import TIDY_EVERY
+
 STEPS = 2000
-LOOK_EVERY = 10
-"""Steps between two looks at the process."""
+LOOK_EVERY = TIDY_EVERY // 2
+"""Steps between two looks at the process: every second one comes when free pages have just gone back to the system."""
 BLOCK = 100
 """Steps whose mean is one point of a slope: neighbours resemble each other, and an interval must not count them as
 independent. It holds two checkpoints, two measurements, and five times that free memory went back to the system."""
@@ -67,11 +69,12 @@ class Look:
 
     step: int
     rss_mib: float
-    """Resident memory of the process that trains."""
+    """Resident memory of the process that trains. Its slope is taken right after free pages went back: what it holds.
+    Between two such moments it also holds what the largest step since then has used."""
     heap_mib: float
     """Of it, blocks that are in use (glibc's mallinfo2): what grows here is held on to, the rest is free."""
-    workers_rss_mib: float
-    """Of the processes that it has started, added up; what they share counts for each."""
+    worker_rss_mib: float
+    """Of the largest process that it has started. (Their sum falls while one that was killed is started anew.)"""
     descriptors: int
     """Open in the process that trains."""
     processes: int
@@ -102,7 +105,7 @@ def look(step: int, folder: Path) -> Look:
         step=step,
         rss_mib=me.memory_info().rss / 2**20,
         heap_mib=heap_mib(),
-        workers_rss_mib=sum(_rss(child) for child in children) / 2**20,
+        worker_rss_mib=max((_rss(child) for child in children), default=0) / 2**20,
         descriptors=me.num_fds(),
         processes=len(children),
         threads=me.num_threads(),
@@ -230,13 +233,16 @@ def summarised(measured: dict, steps: int, num_left: int) -> dict:
     looks = [Look(**one) for one in measured["looks"] if one["step"] > begin]
     taken = [Step(**one) for one in measured["taken"] if one["step"] > begin]
     at = [one.step for one in looks]
+    tidied = [one for one in looks if one.step % TIDY_EVERY == 0]
+    between = [one for one in looks if one.step % TIDY_EVERY]
     memory = {
         name: {
-            **slope(at, [getattr(one, name) for one in looks], 100),
-            **tenths([getattr(one, name) for one in looks]),
+            **slope([one.step for one in of], [getattr(one, name) for one in of], 100),
+            **tenths([getattr(one, name) for one in of]),
         }
-        for name in ("rss_mib", "heap_mib", "workers_rss_mib")
+        for name, of in (("rss_mib", tidied), ("heap_mib", looks), ("worker_rss_mib", looks))
     }
+    rss_between = [one.rss_mib for one in between]
     counts = {name: counted([getattr(one, name) for one in looks]) for name in ("descriptors", "processes", "threads")}
     times = {
         name: {
@@ -262,6 +268,7 @@ def summarised(measured: dict, steps: int, num_left: int) -> dict:
     }
     return {
         "memory": memory,
+        "rss_mib_between": {**slope([one.step for one in between], rss_between, 100), **tenths(rss_between)},
         "counts": counts,
         "step": times,
         "processes_seen": len(measured["started"]),
