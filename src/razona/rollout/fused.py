@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -134,10 +134,13 @@ class FusedLayers:
         )
 
     def angles(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give cosine and sine of positions 0 to count - 1, [count, D] each."""
+        """Give cosine and sine of positions 0 to count - 1, [count, D] each.
+
+        The first half of the sines has its sign turned: a head [a, b] becomes [a, b] cos + [b, a] sine.
+        """
         position_1T = torch.arange(count, device=self.device)[None]
         cosine, sine = self.rotary(torch.zeros(1, dtype=torch.float32, device=self.device), position_1T)
-        return cosine[0], sine[0]
+        return cosine[0], torch.cat([-sine[0, :, : self.head_size // 2], sine[0, :, self.head_size // 2 :]], dim=-1)
 
     def norm(self, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Give the root-mean-square norm over the last dimension."""
@@ -149,17 +152,16 @@ class FusedLayers:
         """Give rotated queries [B, T, H, D], and rotated keys with the values after them [B, T, 2 K, D].
 
         Args:
-            cosine: broadcastable to [B, T, 1, D], like `sine`.
+            cosine: broadcastable to [B, T, 1, D], like `sine`; both as `angles` gave them.
         """
         heads = layer.qkv(self.norm(hidden_BTE, layer.input_norm).to(self.dtype)).unflatten(-1, (-1, self.head_size))
-        num_rotated = self.num_heads + self.num_key_heads
-        turned = heads[..., :num_rotated, :]
+        rotated = heads[..., : self.num_heads + self.num_key_heads, :]
+        turned = rotated.float()
         if layer.head_norm is not None:
-            turned = _normed(turned.float(), self.eps).mul_(layer.head_norm)
-        one, other = turned.chunk(2, dim=-1)
-        rotated = torch.mul(turned, cosine).addcmul_(torch.cat([-other, one], dim=-1), sine).to(self.dtype)
-        heads = torch.cat([rotated[..., self.num_heads :, :], heads[..., num_rotated:, :]], dim=-2)
-        return rotated[..., : self.num_heads, :], heads
+            turned = _normed(turned, self.eps).mul_(layer.head_norm)
+        swapped = torch.cat(turned.chunk(2, dim=-1)[::-1], dim=-1)
+        rotated.copy_(torch.mul(turned, cosine).addcmul_(swapped, sine))
+        return heads[..., : self.num_heads, :], heads[..., self.num_heads :, :]
 
     def after_attention(self, layer: Layer, hidden_BTE: torch.Tensor, attended_BTE: torch.Tensor) -> torch.Tensor:
         """Give the layer's output from its input and what its heads attended to."""
@@ -173,10 +175,18 @@ class FusedLayers:
         return _linear(self.head, None, self.has_short_products, normed_BE).float()
 
 
+@lru_cache(maxsize=8)
+def _constant(value: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Give a number as a tensor, made once: making it takes as long as the norm of a few rows."""
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
 def _normed(value: torch.Tensor, eps: float) -> torch.Tensor:
     """Give x / sqrt(mean(x^2) + eps) over the last dimension, in half the passes of torch's on a CPU."""
     norm = torch.linalg.vector_norm(value, dim=-1, keepdim=True)
-    return value * norm.square_().div_(value.shape[-1]).add_(eps).rsqrt_()
+    return (
+        value * torch.addcmul(_constant(eps, norm.dtype, norm.device), norm, norm, value=1 / value.shape[-1]).rsqrt_()
+    )
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None, is_short: bool, value: torch.Tensor) -> torch.Tensor:
