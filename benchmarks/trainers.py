@@ -83,6 +83,11 @@ def has_short_products(name: str) -> bool:
     return "bf16 products" in name and name not in OUR_SETTINGS
 
 
+def is_trl_alone(name: str) -> bool:
+    """Say whether a setting of TRL's only sets what its configuration has, and borrows nothing from our trainer."""
+    return name in TRL_SETTINGS and KEPT_MEMORY not in name and not has_short_products(name)
+
+
 def fastest(side: str, default: str) -> str:
     """Give a side's fastest setting on the demo's workload, as `make bench-step` found it; `default` before that.
 
