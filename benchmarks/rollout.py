@@ -226,7 +226,7 @@ def main() -> None:
     """Measure the demo's workload, then batch sizes and lengths."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=2, help="of the demo's workload; the others have one")
-    parser.add_argument("--repeats", type=int, default=2, help="calls measured in each process")
+    parser.add_argument("--repeats", type=int, default=4, help="calls measured in each process")
     parser.add_argument("--limit", type=float, default=30, help="seconds after which a call is stopped")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that the script runs")
     parser.add_argument("--json", type=Path, default=RESULTS / "rollout.json")
