@@ -223,6 +223,12 @@ def counted(values: Sequence[int]) -> dict[str, int]:
     return {"first_tenth": max(values[:size]), "last_tenth": max(values[-size:]), "max": max(values)}
 
 
+def growth(looks: Sequence[Look], name: str) -> dict:
+    """Give a figure's growth in 100 steps, and its first and last tenth."""
+    values = [getattr(one, name) for one in looks]
+    return {**slope([one.step for one in looks], values, 100), **tenths(values)}
+
+
 def summarised(measured: dict, steps: int, num_left: int) -> dict:
     """Give the figures after the warm-up, and which aims they keep.
 
@@ -232,17 +238,11 @@ def summarised(measured: dict, steps: int, num_left: int) -> dict:
     begin = WARM_UP * steps
     looks = [Look(**one) for one in measured["looks"] if one["step"] > begin]
     taken = [Step(**one) for one in measured["taken"] if one["step"] > begin]
-    at = [one.step for one in looks]
-    tidied = [one for one in looks if one.step % TIDY_EVERY == 0]
-    between = [one for one in looks if one.step % TIDY_EVERY]
     memory = {
-        name: {
-            **slope([one.step for one in of], [getattr(one, name) for one in of], 100),
-            **tenths([getattr(one, name) for one in of]),
-        }
-        for name, of in (("rss_mib", tidied), ("heap_mib", looks), ("worker_rss_mib", looks))
+        "rss_mib": growth([one for one in looks if one.step % TIDY_EVERY == 0], "rss_mib"),
+        "heap_mib": growth(looks, "heap_mib"),
+        "worker_rss_mib": growth(looks, "worker_rss_mib"),
     }
-    rss_between = [one.rss_mib for one in between]
     counts = {name: counted([getattr(one, name) for one in looks]) for name in ("descriptors", "processes", "threads")}
     times = {
         name: {
@@ -252,7 +252,7 @@ def summarised(measured: dict, steps: int, num_left: int) -> dict:
         }
         for name in ("seconds", "wall_s", "cpu_s")
     }
-    folder = slope(at, [one.folder_mib for one in looks], 100)
+    folder = slope([one.step for one in looks], [one.folder_mib for one in looks], 100)
     aims = {
         **{
             f"{name}: under {ALLOWED_MIB:g} MiB in 100 steps": one["ci95"][1] < ALLOWED_MIB
@@ -268,7 +268,7 @@ def summarised(measured: dict, steps: int, num_left: int) -> dict:
     }
     return {
         "memory": memory,
-        "rss_mib_between": {**slope([one.step for one in between], rss_between, 100), **tenths(rss_between)},
+        "rss_mib_between": growth([one for one in looks if one.step % TIDY_EVERY], "rss_mib"),
         "counts": counts,
         "step": times,
         "processes_seen": len(measured["started"]),

@@ -12,6 +12,7 @@ sets what TRL's configuration has (`ratio_trl_alone`): the others run under what
 
 import argparse
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 from measuring import RESULTS, FailedError, described, in_own_process, spread, use_threads
@@ -45,7 +46,7 @@ def measure(name: str, steps: int, is_full: bool) -> dict:
         is_full: every completion has full length, and random rewards leave no group flat.
     """
     use_threads()
-    warm_up = COMPILED_WARM_UP if "compiled" in name else WARM_UP
+    warm_up = COMPILED_WARM_UP if TRL_SETTINGS.get(name, {}).get("torch_compile") else WARM_UP
     changes = [*policy_changes(name), f"train.steps={steps + warm_up}"]
     if is_full:
         changes += ["rewards.mix=sum", "rewards.components=[{name: random}]"]
@@ -53,20 +54,28 @@ def measure(name: str, steps: int, is_full: bool) -> dict:
     return timed_steps(trainer, warm_up=warm_up, has_short_products=has_short_products(name))
 
 
-def fastest_of_trl(rounds: dict[str, list[dict]]) -> list[str]:
-    """Give TRL's fastest settings by the first round, and the fastest of those that are TRL's alone."""
-    by_speed = sorted(
-        (name for name in rounds if name in TRL_SETTINGS), key=lambda name: statistics.median(rounds[name][0]["step"])
-    )
+def fastest_of_trl(median_s: Mapping[str, float]) -> list[str]:
+    """Give TRL's fastest settings, the first one first, and the fastest of those that are TRL's alone.
+
+    Args:
+        median_s: setting, ours too -> seconds of a step.
+    """
+    by_speed = sorted((name for name in median_s if name in TRL_SETTINGS), key=median_s.__getitem__)
     alone = next(name for name in by_speed if is_trl_alone(name))
     return list(dict.fromkeys([*by_speed[:KEPT], alone]))
+
+
+def medians(table: Mapping[str, Mapping]) -> dict[str, float]:
+    """Give the median seconds of each setting's steps."""
+    return {name: one["step_s"]["median"] for name, one in table.items()}
 
 
 def compare(options: argparse.Namespace, names: list[str], *, is_full: bool) -> dict:
     """Measure settings turn about and compare the fastest ones; what TRL cannot run on this machine is left out."""
     rounds: dict[str, list[dict]] = {}
     for number in range(options.rounds):
-        for name in names if number == 0 else [*OUR_SETTINGS, *fastest_of_trl(rounds)]:
+        first_s = {name: statistics.median(measured[0]["step"]) for name, measured in rounds.items()}
+        for name in names if number == 0 else [*OUR_SETTINGS, *fastest_of_trl(first_s)]:
             try:
                 figures = in_own_process(measure, name, options.steps, is_full, timeout_s=TIMEOUT_S)
             except FailedError as error:
@@ -86,16 +95,17 @@ def compare(options: argparse.Namespace, names: list[str], *, is_full: bool) -> 
             "share_flat_groups": statistics.mean(one["share_flat_groups"] for one in measured),
             "peak_mib": max(one["peak_mib"] for one in measured),
         }
-    ours = min((name for name in table if name in OUR_SETTINGS), key=lambda name: table[name]["step_s"]["median"])
-    of_trl = sorted((name for name in table if name in TRL_SETTINGS), key=lambda name: table[name]["step_s"]["median"])
+    median_s = medians(table)
+    ours = min((name for name in table if name in OUR_SETTINGS), key=median_s.__getitem__)
+    of_trl = fastest_of_trl(median_s)
     theirs, alone = of_trl[0], next(name for name in of_trl if is_trl_alone(name))
     return {
         "settings": table,
         "ours": ours,
         "fastest_trl": theirs,
         "fastest_trl_alone": alone,
-        "ratio": table[theirs]["step_s"]["median"] / table[ours]["step_s"]["median"],
-        "ratio_trl_alone": table[alone]["step_s"]["median"] / table[ours]["step_s"]["median"],
+        "ratio": median_s[theirs] / median_s[ours],
+        "ratio_trl_alone": median_s[alone] / median_s[ours],
         "sampling_ratio": table[theirs]["sampling_s"]["median"] / table[ours]["sampling_s"]["median"],
         "training_ratio": table[theirs]["training_s"]["median"] / table[ours]["training_s"]["median"],
     }
@@ -112,10 +122,8 @@ def main() -> None:
     make_policy()
     print("The demo's workload:", flush=True)
     demo = compare(options, [*OUR_SETTINGS, *TRL_SETTINGS], is_full=False)
-    by_speed = sorted(demo["settings"], key=lambda name: demo["settings"][name]["step_s"]["median"])
-    again = dict.fromkeys([*[name for name in by_speed if name in TRL_SETTINGS][:KEPT], demo["fastest_trl_alone"]])
     print("Full length, no flat group, with the fastest settings of TRL and all of ours:", flush=True)
-    full = compare(options, [*OUR_SETTINGS, *again], is_full=True)
+    full = compare(options, [*OUR_SETTINGS, *fastest_of_trl(medians(demo["settings"]))], is_full=True)
     result = {
         **head,
         "ratio": demo["ratio"],

@@ -12,8 +12,7 @@ def step(result: dict) -> Iterator[str]:
         one = result[key]
         ours, theirs = (one["settings"][one[side]]["step_s"]["median"] for side in ("ours", "fastest_trl"))
         yield f"{title}: {ours:.2f} s against {theirs:.2f} s ({one['fastest_trl']}): {one['ratio']:.1f} times"
-        if "ratio_trl_alone" in one:
-            yield f"{title}, TRL by itself ({one['fastest_trl_alone']}): {one['ratio_trl_alone']:.1f} times"
+        yield f"{title}, TRL by itself ({one['fastest_trl_alone']}): {one['ratio_trl_alone']:.1f} times"
 
 
 def rollout(result: dict) -> Iterator[str]:

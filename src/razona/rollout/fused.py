@@ -4,7 +4,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -79,7 +79,8 @@ class FusedLayers:
     final_norm: torch.Tensor
     head: torch.Tensor
     rotary: torch.nn.Module
-    eps: float
+    eps: torch.Tensor
+    """A single number; to make a tensor of it takes as long as the norm of a few rows."""
     num_heads: int
     num_key_heads: int
     head_size: int
@@ -124,7 +125,7 @@ class FusedLayers:
             final_norm=plain.model.norm.weight,
             head=plain.lm_head.weight.to(dtype),
             rotary=plain.model.rotary_emb,
-            eps=config.rms_norm_eps,
+            eps=torch.tensor(config.rms_norm_eps, dtype=torch.float32, device=plain.device),
             num_heads=config.num_attention_heads,
             num_key_heads=config.num_key_value_heads,
             head_size=attention.head_dim,
@@ -140,7 +141,8 @@ class FusedLayers:
         """
         position_1T = torch.arange(count, device=self.device)[None]
         cosine, sine = self.rotary(torch.zeros(1, dtype=torch.float32, device=self.device), position_1T)
-        return cosine[0], torch.cat([-sine[0, :, : self.head_size // 2], sine[0, :, self.head_size // 2 :]], dim=-1)
+        first, second = sine[0].chunk(2, dim=-1)
+        return cosine[0], torch.cat([-first, second], dim=-1)
 
     def norm(self, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Give the root-mean-square norm over the last dimension."""
@@ -175,18 +177,10 @@ class FusedLayers:
         return _linear(self.head, None, self.has_short_products, normed_BE).float()
 
 
-@lru_cache(maxsize=8)
-def _constant(value: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Give a number as a tensor, made once: making it takes as long as the norm of a few rows."""
-    return torch.tensor(value, dtype=dtype, device=device)
-
-
-def _normed(value: torch.Tensor, eps: float) -> torch.Tensor:
+def _normed(value: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
     """Give x / sqrt(mean(x^2) + eps) over the last dimension, in half the passes of torch's on a CPU."""
     norm = torch.linalg.vector_norm(value, dim=-1, keepdim=True)
-    return (
-        value * torch.addcmul(_constant(eps, norm.dtype, norm.device), norm, norm, value=1 / value.shape[-1]).rsqrt_()
-    )
+    return value * torch.addcmul(eps, norm, norm, value=1 / value.shape[-1]).rsqrt_()
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None, is_short: bool, value: torch.Tensor) -> torch.Tensor:
