@@ -16,7 +16,7 @@ from razona.recipe.rewards import RewardComponent
 from razona.rewards import Mix
 from razona.rollout import Sampled
 from razona.train import train
-from razona.train.collect import Collector
+from razona.train.collect import Choice, Collector
 from razona.train.metrics import timing_metrics
 from razona.train.problems import MAX_PASSED_OVER, ProblemQueue
 from razona.verify import Tags
@@ -103,6 +103,10 @@ def problems_with(answers: dict[str, list[str]]) -> list[dict]:
     return [{"prompt": prompt, "target": "7", "problem_id": prompt} for prompt in answers]
 
 
+def choice_of(rows: list[dict], max_rounds: int, resample_below: float = 1.0) -> Choice:
+    return Choice(rows=rows, max_rounds=max_rounds, resample_below=resample_below)
+
+
 MIXED, RIGHT, WRONG = ["7", "3", "7", "1"], ["7"] * 4, ["1"] * 4
 
 
@@ -121,7 +125,7 @@ def test_a_step_samples_until_it_has_enough_groups_with_signal():
     answers = {"a": MIXED, "b": RIGHT, "c": WRONG, "d": MIXED, "e": MIXED, "f": MIXED}
     collector, rounds = collector_that_writes(answers)
     rows = problems_with(answers)
-    collected = collector.collect_informative(rows, ProblemQueue(6), wanted=3, max_rounds=5)
+    collected = collector.collect_informative(choice_of(rows, 5), ProblemQueue(6), wanted=3)
     # One of three had signal, so two more are looked for among as many as that share asks for, at most a step's.
     assert rounds == [["a", "b", "c"], ["d", "e", "f"]]
     assert [group.problem["prompt"] for group in collected.chosen] == ["a", "d", "e"]
@@ -131,17 +135,29 @@ def test_a_step_samples_until_it_has_enough_groups_with_signal():
 def test_flat_groups_fill_a_step_when_the_rounds_are_over():
     answers = {"a": WRONG, "b": MIXED, "c": RIGHT, "d": WRONG}
     collector, rounds = collector_that_writes(answers)
-    collected = collector.collect_informative(problems_with(answers), ProblemQueue(4), wanted=3, max_rounds=2)
+    collected = collector.collect_informative(choice_of(problems_with(answers), 2), ProblemQueue(4), wanted=3)
     assert len(rounds) == 2 and sum(map(len, rounds)) == 6
     # `b` comes twice: the second round of the data begins with it, for `a` is passed over.
     assert Counter(group.problem["prompt"] for group in collected.groups)["b"] == 2
     assert [group.is_informative for group in collected.chosen].count(True) == 2 and len(collected.chosen) == 3
 
 
+@pytest.mark.parametrize(("resample_below", "num_rounds"), [(0.5, 1), (0.66, 1), (0.67, 3), (1.0, 3)])
+def test_a_step_with_enough_signal_samples_once(resample_below, num_rounds):
+    answers = {"a": MIXED, "b": RIGHT, "c": MIXED, "d": WRONG, "e": RIGHT, "f": WRONG, "g": MIXED}
+    collector, rounds = collector_that_writes(answers)
+    choice = choice_of(problems_with(answers), 3, resample_below)
+    collected = collector.collect_informative(choice, ProblemQueue(7), wanted=3)
+    # Two of three have signal. Once a step samples again, it does so until all have.
+    assert len(rounds) == num_rounds, rounds
+    assert len(collected.trained) == 3
+    assert sum(group.is_informative for group in collected.chosen) == (2 if num_rounds == 1 else 3)
+
+
 def test_a_step_full_of_signal_samples_once():
     answers = {"a": MIXED, "b": MIXED, "c": MIXED}
     collector, rounds = collector_that_writes(answers)
-    collected = collector.collect_informative(problems_with(answers), ProblemQueue(3), wanted=2, max_rounds=5)
+    collected = collector.collect_informative(choice_of(problems_with(answers), 5), ProblemQueue(3), wanted=2)
     assert rounds == [["a", "b"]] and collected.trained == [0, 1]
 
 

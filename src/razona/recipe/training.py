@@ -75,6 +75,9 @@ class TrainSection(Section):
     sampling_rounds: int = Field(default=3, ge=1)
     """With `informative`: how often a step samples at most, each round for the groups that are still missing. If they
     do not suffice, groups that teach nothing fill the step."""
+    resample_below: float = Field(default=1.0, gt=0, le=1)
+    """With `informative`: a step samples again only where less than this share of its first groups has signal. 1 is
+    DAPO's. Our demo takes 0.6: a second round for a few groups takes half as long as the first and teaches little."""
     microbatch_size: int = Field(default=64, ge=1)
     """Completions per backward pass of one process; must divide its share of `completions_per_step`. Changes memory and
     speed, not the gradient. 64 is our demo."""

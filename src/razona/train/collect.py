@@ -44,6 +44,18 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """From what, and how hard, to look for groups with signal."""
+
+    rows: Sequence[Row]
+    """This process's problems, each once."""
+    max_rounds: int
+    """Sampling rounds of a step, at most."""
+    resample_below: float
+    """A first round with this share of groups with signal is enough; once a step samples again, all are to have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
     """What one step sampled."""
 
@@ -95,25 +107,23 @@ class Collector:
         groups = self._sample(problems, 0, timing)
         return timing.collected(groups, range(len(groups)))
 
-    def collect_informative(
-        self, rows: Sequence[Row], queue: ProblemQueue, *, wanted: int, max_rounds: int
-    ) -> Collected:
-        """Sample until `wanted` groups have signal, in at most `max_rounds` rounds (DAPO, arXiv:2503.14476).
+    def collect_informative(self, choice: Choice, queue: ProblemQueue, *, wanted: int) -> Collected:
+        """Sample until `wanted` groups have signal, or the rounds are over (DAPO, arXiv:2503.14476).
 
         Where they do not suffice, the groups sampled first fill the step up; they are flat and change no weight.
 
         Args:
-            rows: the problems that `queue` counts.
+            queue: of the choice's rows.
         """
         timing = _Timing()
         groups: list[Group] = []
-        for number in range(max_rounds):
+        for number in range(choice.max_rounds):
             found = sum(group.is_informative for group in groups)
-            if found >= wanted:
+            if found >= (choice.resample_below * wanted if number == 1 else wanted):
                 break
             share = max(LEAST_SHARE, found / len(groups)) if groups else 1.0
             taken = queue.take(min(wanted, math.ceil((wanted - found) / share)))
-            fresh = self._sample([rows[index] for index in taken], number, timing)
+            fresh = self._sample([choice.rows[index] for index in taken], number, timing)
             for index, group in zip(taken, fresh, strict=True):
                 queue.note(index, is_informative=group.is_informative)
             groups += fresh

@@ -30,6 +30,7 @@ from razona.recipe.checks import check_num_processes, check_sharding
 from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.best import take_best
+from razona.train.collect import Choice
 from razona.train.decisions import Kept
 from razona.train.disk import check_disk, checkpoint_bytes, writing_weights
 from razona.train.folder import prepare_folder
@@ -50,7 +51,7 @@ from razona.train.sft import FineTuned, fine_tune
 from razona.train.sharding import admit_sharding_on_cpu, weights_to_save
 from razona.train.steps import take_steps
 from razona.train.trackers import Trackers, check_trackers
-from razona.train.trainer import Choice, Engine, Trainer
+from razona.train.trainer import Engine, Trainer
 from razona.train.trl_config import grpo_config
 
 
@@ -319,7 +320,8 @@ def _choice(recipe: Recipe, dataset: datasets.Dataset) -> Choice | None:
         return None
     rows = {str(row["problem_id"]): row for row in dataset.to_list()}
     own = list(rows.values())[process_index() :: num_processes()]
-    return Choice(rows=own, max_rounds=recipe.train.sampling_rounds)
+    section = recipe.train
+    return Choice(rows=own, max_rounds=section.sampling_rounds, resample_below=section.resample_below)
 
 
 def _result(

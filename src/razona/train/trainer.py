@@ -20,7 +20,7 @@ from razona.rewards import Mix
 from razona.rollout import OnFinished, Room, Sampled, Sampling, choose_engine, generate
 from razona.train.attention import install
 from razona.train.checkpoints import Saver
-from razona.train.collect import Collected, Collector, Group, Row
+from razona.train.collect import Choice, Collected, Collector, Group, Row
 from razona.train.delegated import BY_TRL, as_sampled, unpatched_note
 from razona.train.disk import checkpoint_bytes
 from razona.train.events import Events
@@ -44,16 +44,6 @@ class Engine:
     name: str
     max_slots: int | None
     """Completions at a time; None: all of a step."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """From what, and how hard, to look for groups with signal."""
-
-    rows: Sequence[Row]
-    """This process's problems, each once."""
-    max_rounds: int
-    """Sampling rounds of a step, at most."""
 
 
 class Trainer(SteadyTrainer):
@@ -168,9 +158,7 @@ class Trainer(SteadyTrainer):
         problems = inputs[:: self.group_size]
         if self.choice is None or self.queue is None:
             return collector.collect(problems)
-        return collector.collect_informative(
-            self.choice.rows, self.queue, wanted=len(problems), max_rounds=self.choice.max_rounds
-        )
+        return collector.collect_informative(self.choice, self.queue, wanted=len(problems))
 
     def _plain_model(self) -> PreTrainedModel:
         model = self.accelerator.unwrap_model(self.model)
