@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS / "scale.json")
     options = parser.parse_args()
     make_policy()
-    names = list(dict.fromkeys([OURS, TRL_DEFAULT, fastest("fastest_trl", TRL_DEFAULT)]))
+    names = list(dict.fromkeys([OURS, TRL_DEFAULT, fastest("fastest_trl_uncompiled", TRL_DEFAULT)]))
     print(f"Ours against {', '.join(names[1:])}, seconds a step:", flush=True)
     rows = []
     for row in QUICK if options.quick else ROWS:

@@ -202,7 +202,7 @@ def main() -> None:
     if options.quick:
         changes = ("train.steps=4", "train.completions_per_step=16", "train.microbatch_size=16")
         plans = Plans(changes=changes, every=2, num_problems=8, samples=2)
-    trl = fastest("fastest_trl", TRL_DEFAULT)
+    trl = fastest("fastest_trl_uncompiled", TRL_DEFAULT)
     settings = {"rounds": options.rounds, "trl_setting": trl, "share_of_final": SHARE_OF_FINAL, **asdict(plans)}
     print(f"Held-out pass@1 over seconds of training, ours against {trl}:", flush=True)
     runs: list[dict] = []

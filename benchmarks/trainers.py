@@ -42,6 +42,7 @@ TRL_SETTINGS: dict[str, dict[str, object]] = {
     "trl bf16, continuous batching": {"bf16": True, **CONTINUOUS},
     "trl fp32, compiled": {"torch_compile": True},
     f"trl fp32, {KEPT_MEMORY}": {},
+    f"trl fp32, compiled, {KEPT_MEMORY}": {"torch_compile": True},
     "trl bf16 products": {},
     f"trl bf16 products, {KEPT_MEMORY}": {},
     f"trl bf16, {KEPT_MEMORY}": {"bf16": True},
@@ -88,11 +89,16 @@ def is_trl_alone(name: str) -> bool:
     return name in TRL_SETTINGS and KEPT_MEMORY not in name and not has_short_products(name)
 
 
+def is_compiled(name: str) -> bool:
+    """Say whether torch compiles the model first, which takes a minute."""
+    return bool(TRL_SETTINGS.get(name, {}).get("torch_compile"))
+
+
 def fastest(side: str, default: str) -> str:
     """Give a side's fastest setting on the demo's workload, as `make bench-step` found it; `default` before that.
 
     Args:
-        side: `ours` or `fastest_trl`.
+        side: `ours`, `fastest_trl`, or `fastest_trl_uncompiled` where steps are too few for what compiling takes.
     """
     path = RESULTS / "step.json"
     if not path.exists():
