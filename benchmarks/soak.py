@@ -53,6 +53,7 @@ CHANGES = [
     "train.learning_rate=1e-6",
     "train.schedule=constant",
     "train.warmup_steps=0",
+    "train.resample_below=1.0",
     "train.save_every=50",
     "guard.every=50",
     "guard.num_problems=16",

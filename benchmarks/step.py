@@ -6,9 +6,9 @@ Both train the same policy, the embedded base after 25 steps of the demo with it
 the length and groups the signal of the middle of a run. A new adapter is trained; the learning rate is 0,
 so that the policy stays where it is. Every measurement is a process of its own: it makes a trainer, warms up for a
 step (compiled: four) and then runs `--steps` steps. After a first round of all settings the three fastest of TRL's go
-on, the fastest that is TRL's alone and the fastest that is not compiled. We are compared with the fastest by its median
-(`ratio`), with the fastest that only sets what TRL's configuration has (`ratio_trl_alone`; the others run under what our
-own trainer does to a CPU process), and with the fastest that is not compiled (`ratio_trl_uncompiled`).
+on, the fastest that is TRL's alone and the fastest that is not compiled. We are compared with the fastest by its
+median (`ratio`), with the fastest that only sets what TRL's configuration has (`ratio_trl_alone`; the others run under
+what our own trainer does to a CPU process), and with the fastest that is not compiled (`ratio_trl_uncompiled`).
 """
 
 import argparse

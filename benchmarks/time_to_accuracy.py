@@ -5,8 +5,8 @@
 Both train the recipe `demo`: the same base, problems, reward, learning rates and seed. TRL's own trainer runs in the
 setting that `make bench-step` found fastest of those that torch does not compile first. Every 5 steps the clock stands
 still and the policy is measured on held-out problems, by the same engine and verifier on both sides; between two
-measurements the accuracy is taken as a straight line over time. TRL's run ends once it has passed the level that our run
-of the same seed sets. Each run is a process of its own; all of it is repeated with several seeds.
+measurements the accuracy is taken as a straight line over time. TRL's run ends once it has passed the level that our
+run of the same seed sets. Each run is a process of its own; all of it is repeated with several seeds.
 """
 
 import argparse
