@@ -56,16 +56,28 @@ def measure(name: str, steps: int, is_full: bool) -> dict:
     return timed_steps(trainer, warm_up=warm_up, has_short_products=has_short_products(name))
 
 
-def fastest_of_trl(median_s: Mapping[str, float]) -> list[str]:
-    """Give TRL's fastest settings, the first one first, and the fastest that is TRL's alone or not compiled.
+def trl_by_speed(median_s: Mapping[str, float]) -> list[str]:
+    """Give TRL's settings, the fastest first.
 
     Args:
         median_s: setting, ours too -> seconds of a step.
     """
-    by_speed = sorted((name for name in median_s if name in TRL_SETTINGS), key=median_s.__getitem__)
-    alone = next(name for name in by_speed if is_trl_alone(name))
-    uncompiled = next(name for name in by_speed if not is_compiled(name))
-    return list(dict.fromkeys([*by_speed[:KEPT], alone, uncompiled]))
+    return sorted((name for name in median_s if name in TRL_SETTINGS), key=median_s.__getitem__)
+
+
+def fastest_of_each_kind(median_s: Mapping[str, float]) -> dict[str, str]:
+    """Give, by their names in the result, TRL's fastest setting, the fastest alone and the fastest not compiled."""
+    by_speed = trl_by_speed(median_s)
+    return {
+        "fastest_trl": by_speed[0],
+        "fastest_trl_alone": next(name for name in by_speed if is_trl_alone(name)),
+        "fastest_trl_uncompiled": next(name for name in by_speed if not is_compiled(name)),
+    }
+
+
+def worth_repeating(median_s: Mapping[str, float]) -> list[str]:
+    """Give TRL's settings that go on after a round."""
+    return list(dict.fromkeys([*trl_by_speed(median_s)[:KEPT], *fastest_of_each_kind(median_s).values()]))
 
 
 def medians(table: Mapping[str, Mapping]) -> dict[str, float]:
@@ -77,8 +89,10 @@ def compare(options: argparse.Namespace, names: list[str], *, is_full: bool) -> 
     """Measure settings turn about and compare the fastest ones; what TRL cannot run on this machine is left out."""
     rounds: dict[str, list[dict]] = {}
     for number in range(options.rounds):
-        first_s = {name: statistics.median(measured[0]["step"]) for name, measured in rounds.items()}
-        for name in names if number == 0 else [*OUR_SETTINGS, *fastest_of_trl(first_s)]:
+        if number > 0:
+            first_s = {name: statistics.median(measured[0]["step"]) for name, measured in rounds.items()}
+            names = [*OUR_SETTINGS, *worth_repeating(first_s)]
+        for name in names:
             try:
                 figures = in_own_process(measure, name, options.steps, is_full, timeout_s=TIMEOUT_S)
             except FailedError as error:
@@ -100,18 +114,15 @@ def compare(options: argparse.Namespace, names: list[str], *, is_full: bool) -> 
         }
     median_s = medians(table)
     ours = min((name for name in table if name in OUR_SETTINGS), key=median_s.__getitem__)
-    of_trl = fastest_of_trl(median_s)
-    theirs, alone = of_trl[0], next(name for name in of_trl if is_trl_alone(name))
-    uncompiled = next(name for name in of_trl if not is_compiled(name))
+    fastest = fastest_of_each_kind(median_s)
+    theirs = fastest["fastest_trl"]
     return {
         "settings": table,
         "ours": ours,
-        "fastest_trl": theirs,
-        "fastest_trl_alone": alone,
-        "fastest_trl_uncompiled": uncompiled,
+        **fastest,
         "ratio": median_s[theirs] / median_s[ours],
-        "ratio_trl_alone": median_s[alone] / median_s[ours],
-        "ratio_trl_uncompiled": median_s[uncompiled] / median_s[ours],
+        "ratio_trl_alone": median_s[fastest["fastest_trl_alone"]] / median_s[ours],
+        "ratio_trl_uncompiled": median_s[fastest["fastest_trl_uncompiled"]] / median_s[ours],
         "sampling_ratio": table[theirs]["sampling_s"]["median"] / table[ours]["sampling_s"]["median"],
         "training_ratio": table[theirs]["training_s"]["median"] / table[ours]["training_s"]["median"],
     }
@@ -129,7 +140,7 @@ def main() -> None:
     print("The demo's workload:", flush=True)
     demo = compare(options, [*OUR_SETTINGS, *TRL_SETTINGS], is_full=False)
     print("Full length, no flat group, with the fastest settings of TRL and all of ours:", flush=True)
-    full = compare(options, [*OUR_SETTINGS, *fastest_of_trl(medians(demo["settings"]))], is_full=True)
+    full = compare(options, [*OUR_SETTINGS, *worth_repeating(medians(demo["settings"]))], is_full=True)
     result = {
         **head,
         "ratio": demo["ratio"],
