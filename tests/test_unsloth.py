@@ -289,6 +289,7 @@ def test_several_processes_are_refused(fake, monkeypatch):
         (["train.method=sft_then_grpo"], "train.method: sft_then_grpo: Unsloth rewrites"),
         (["rollout.engine=vllm"], "rollout.engine: vllm is TRL's engine"),
         (["rollout.max_slots=8"], "rollout.max_slots = 8 bounds our engine alone"),
+        (["rollout.compile=true"], "compiles a step of our own engine, and Unsloth's generate samples"),
         (["train.precision=float32"], "Unsloth trains in bfloat16 or float16"),
         (["train.loss_type=dr_grpo"], "train.scale_rewards: group with loss_type: dr_grpo"),
     ],

@@ -81,6 +81,7 @@ def test_other_engines_leave_vllm_off(tmp_path: Path):
     [
         (["rollout.vllm={mode: server}"], "rollout.engine = native does not read it"),
         ([VLLM, "rollout.max_slots=8"], "max_slots = 8 bounds `native` alone"),
+        ([VLLM, "rollout.compile=true"], "compile: true compiles a step of our own engine"),
         ([VLLM, "rollout.vllm={server_port: 9000}"], "server_port = 9000 is only read with rollout.vllm.mode: server"),
         (
             [VLLM, "rollout.vllm={mode: server, tensor_parallel_size: 4}"],

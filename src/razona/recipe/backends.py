@@ -34,6 +34,11 @@ def unsloth_conflict(lora: LoraSection | None, rollout: RolloutSection, train: T
             f"rollout.max_slots = {rollout.max_slots} bounds our engine alone, and Unsloth's generate runs all "
             "completions of a process at once. Set rollout.max_slots: null"
         )
+    if rollout.compile:
+        return (
+            "rollout.compile: true compiles a step of our own engine, and Unsloth's generate samples. "
+            "Set rollout.compile: false"
+        )
     if train.precision == "float32":
         return (
             "train.precision: float32, and Unsloth trains in bfloat16 or float16 whatever is asked. "
@@ -52,6 +57,15 @@ def check_unsloth(model: ModelSection, lora: LoraSection | None, rollout: Rollou
     conflict = unsloth_conflict(lora, rollout, train)
     if model.backend == "unsloth" and conflict:
         raise RecipeError(f"model.backend: unsloth does not go with {conflict}, or model.backend: peft.")
+
+
+def check_compile(rollout: RolloutSection) -> None:
+    """Refuse what nothing would compile."""
+    if rollout.compile and rollout.engine != "native":
+        raise RecipeError(
+            f"rollout.compile: true compiles a step of our own engine, and rollout.engine = {rollout.engine} samples. "
+            "Set rollout.compile: false, or rollout.engine: native."
+        )
 
 
 def check_vllm(model: ModelSection, rollout: RolloutSection, train: TrainSection) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from razona.recipe.backends import check_unsloth, check_vllm
+from razona.recipe.backends import check_compile, check_unsloth, check_vllm
 from razona.recipe.checks import (
     check_families,
     check_fine_tuned_reference,
@@ -102,6 +102,7 @@ class Recipe(Section):
                 lambda: check_reference(self.model.revision, self.lora is None, train.kl_weight),
                 lambda: check_fine_tuned_reference(train.method, self.lora is None, train.kl_weight),
                 lambda: check_unsloth(self.model, self.lora, self.rollout, train),
+                lambda: check_compile(self.rollout),
                 lambda: check_vllm(self.model, self.rollout, train),
             ]
         )

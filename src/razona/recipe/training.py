@@ -42,6 +42,9 @@ class RolloutSection(Section):
     """null: the defaults of that section. Only with engine `vllm`."""
     max_slots: int | None = Field(default=None, ge=1)
     """Completions that `native` runs at a time: bounds the memory of their keys and values. null: all of a step."""
+    compile: bool = False
+    """Let torch compile the step in which `native` decodes one token a row. Takes half a minute at the first step, and
+    a few seconds in later runs; needs a C++ compiler. For runs of hundreds of steps."""
     group_size: int = Field(default=8, ge=2)
     """Completions per problem (8 is TRL's `num_generations`). GRPO compares them with each other, hence at least 2."""
     max_completion_tokens: int = Field(default=96, ge=1)

@@ -45,6 +45,7 @@ def generate(
     seed: int,
     max_slots: int | None = None,
     has_short_products: bool = False,
+    is_compiled: bool = False,
     room: Room | None = None,
     on_finished: OnFinished | None = None,
 ) -> list[Sampled]:
@@ -55,6 +56,7 @@ def generate(
         engine: as `choose_engine` gave it.
         max_slots: rows that run at a time with `native`; None: all. The others run all at once.
         has_short_products: with `native`, large products of fp32 matrices are in bf16.
+        is_compiled: with `native`, torch compiles the decoding step; the others do not know it.
         room: with `native`, keeps memory for the next call.
         on_finished: told of rows as they are done; by the other engines of all of them at the end.
     """
@@ -67,6 +69,7 @@ def generate(
             seed=seed,
             max_slots=max_slots,
             has_short_products=has_short_products,
+            is_compiled=is_compiled,
             room=room,
             on_finished=on_finished,
         )

@@ -290,7 +290,7 @@ def _trainer(
             top_k=rollout.top_k,
             min_p=rollout.min_p,
         ),
-        engine=Engine(name=rollout.engine, max_slots=rollout.max_slots),
+        engine=Engine(name=rollout.engine, max_slots=rollout.max_slots, is_compiled=rollout.compile),
         max_failed_saves=recipe.train.max_failed_saves,
         choice=_choice(recipe, dataset),
         has_short_products=wants_short_products(recipe.train.precision) and not sharding(),
@@ -305,7 +305,14 @@ def _trainer(
         widen_adapter(cast(PreTrainedModel, trainer.model))
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
     untried = "DeepSpeed has never been run with this program so far; compare the first steps with --sharding fsdp2"
-    notes = (trainer.engine_note, unpacked, trainer.patch_note, untried if sharding() == "deepspeed" else "")
+    compiling = "torch compiles the decoding step first: half a minute, or a few seconds where it did so before"
+    notes = (
+        trainer.engine_note,
+        compiling if rollout.compile else "",
+        unpacked,
+        trainer.patch_note,
+        untried if sharding() == "deepspeed" else "",
+    )
     for note in notes:
         if note and is_main_process():
             say(f"razona: {note}", to_stderr=True)

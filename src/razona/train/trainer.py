@@ -44,6 +44,8 @@ class Engine:
     name: str
     max_slots: int | None
     """Completions at a time; None: all of a step."""
+    is_compiled: bool = False
+    """torch compiles the decoding step."""
 
 
 class Trainer(SteadyTrainer):
@@ -74,7 +76,8 @@ class Trainer(SteadyTrainer):
         self.events = Events(run)
         self.engine, self.engine_note = choose_engine(self.accelerator.unwrap_model(self.model), engine.name)
         self._room = Room() if self.accelerator.device.type == "cpu" else None
-        self.max_slots, self.has_short_products = engine.max_slots, has_short_products
+        self.max_slots, self.is_compiled = engine.max_slots, engine.is_compiled
+        self.has_short_products = has_short_products
         self.unpacked_reason = unsupported_reason(self._plain_model()) or unpackable_reason(self.accelerator)
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
         self.patch_note = unpatched_note(self._plain_model(), GRPOTrainer)
@@ -88,6 +91,12 @@ class Trainer(SteadyTrainer):
                 "train.sampling: informative needs our own sampling, and with "
                 f"{self.accelerator.distributed_type} and rollout.engine: {self.engine} TRL samples. Set "
                 "train.sampling: uniform."
+            )
+        if engine.is_compiled and not (self.is_sampled_here and self.engine == "native"):
+            raise MachineError(
+                "rollout.compile: true compiles a step of our own engine, and with "
+                f"{self.accelerator.distributed_type} another one samples from this model. "
+                f"{self.engine_note and self.engine_note + '. '}Set rollout.compile: false."
             )
         self.choice, self.queue = choice, ProblemQueue(len(choice.rows)) if choice else None
         self._collected: Collected | None = None
@@ -141,6 +150,7 @@ class Trainer(SteadyTrainer):
                 seed=derive_seed("rollout", self.args.seed, *place),
                 max_slots=self.max_slots,
                 has_short_products=self.has_short_products,
+                is_compiled=self.is_compiled,
                 room=self._room,
                 on_finished=on_finished,
             )
