@@ -4,30 +4,39 @@ from collections.abc import Callable, Sequence
 
 import torch
 from transformers import GenerationConfig
-from transformers.generation.configuration_utils import ContinuousBatchingConfig
+from transformers.generation.configuration_utils import CompileConfig, ContinuousBatchingConfig
 
 from razona.models.load import Policy
 from razona.rollout import Room, Sampling, generate
 
 PRODUCTS = "bf16 products"
-OURS = ("ours", "ours, bf16", f"ours, {PRODUCTS}")
+COMPILED = "compiled"
+OURS = ("ours", "ours, bf16", f"ours, {PRODUCTS}", f"ours, {COMPILED}", f"ours, {PRODUCTS}, {COMPILED}")
 PLAIN = "generate"
 FP32 = ("ours", PLAIN, "generate, static cache", "continuous batching")
 ENGINES = (
     *FP32,
     "ours, bf16",
     f"ours, {PRODUCTS}",
+    f"ours, {COMPILED}",
+    f"ours, {PRODUCTS}, {COMPILED}",
     "generate, bf16",
     f"generate, {PRODUCTS}",
     f"generate, static cache, {PRODUCTS}",
+    f"generate, static cache, {COMPILED}",
 )
 
 Engine = Callable[[Sequence[Sequence[int]], int, int], list[list[int]]]
 """Takes prompts, the token limit and a seed, and gives the ids sampled for each."""
 
 
-def our_engine(policy: Policy, ends: Sequence[int], *, has_short_products: bool) -> Engine:
-    """Give Razona's own."""
+def is_compiled(name: str) -> bool:
+    """Say whether torch compiles an engine's forward pass in its first calls."""
+    return name.endswith(COMPILED)
+
+
+def our_engine(policy: Policy, ends: Sequence[int], name: str) -> Engine:
+    """Give Razona's own, by one of the names `OURS`."""
     padding = policy.tokenizer.pad_token_id
     assert isinstance(padding, int)
     room = Room()  # as our trainer has it
@@ -41,7 +50,8 @@ def our_engine(policy: Policy, ends: Sequence[int], *, has_short_products: bool)
             ends=ends,
             sampling=Sampling(max_tokens=max_tokens),
             seed=seed,
-            has_short_products=has_short_products,
+            has_short_products=PRODUCTS in name,
+            is_compiled=is_compiled(name),
             room=room,
         )
         return [one.ids for one in sampled]
@@ -49,8 +59,12 @@ def our_engine(policy: Policy, ends: Sequence[int], *, has_short_products: bool)
     return run
 
 
-def settings_of(policy: Policy, ends: Sequence[int], cache: str | None, max_tokens: int) -> GenerationConfig:
-    """Give what TRL's trainer asks transformers for."""
+def settings_of(
+    policy: Policy, ends: Sequence[int], cache: str | None, max_tokens: int, *, is_compiled: bool = False
+) -> GenerationConfig:
+    """Give what TRL's trainer asks transformers for; it never has it compiled."""
+    compile_config = CompileConfig()
+    compile_config._compile_all_devices = True  # else transformers compiles on GPUs alone
     return GenerationConfig(
         max_new_tokens=max_tokens,
         do_sample=True,
@@ -63,11 +77,12 @@ def settings_of(policy: Policy, ends: Sequence[int], cache: str | None, max_toke
         min_p=None,
         repetition_penalty=1.0,
         cache_implementation=cache,
-        disable_compile=True,
+        disable_compile=not is_compiled,
+        compile_config=compile_config if is_compiled else None,
     )
 
 
-def generate_engine(policy: Policy, ends: Sequence[int], cache: str | None) -> Engine:
+def generate_engine(policy: Policy, ends: Sequence[int], cache: str | None, *, is_compiled: bool) -> Engine:
     """Give transformers' `generate`, called as TRL's trainer calls it."""
     padding = policy.tokenizer.pad_token_id
     assert isinstance(padding, int)
@@ -81,7 +96,7 @@ def generate_engine(policy: Policy, ends: Sequence[int], cache: str | None) -> E
             out = policy.model.generate(
                 input_ids=ids,  # pyright: ignore[reportCallIssue]
                 attention_mask=mask,
-                generation_config=settings_of(policy, ends, cache, max_tokens),
+                generation_config=settings_of(policy, ends, cache, max_tokens, is_compiled=is_compiled),
             )
         return [up_to_end(row, ends) for row in out[:, longest:].tolist()]
 
@@ -118,7 +133,8 @@ def precision_of(name: str) -> str:
 def engine_of(name: str, policy: Policy, ends: Sequence[int]) -> Engine:
     """Give an engine by its name."""
     if name in OURS:
-        return our_engine(policy, ends, has_short_products=name.endswith(PRODUCTS))
+        return our_engine(policy, ends, name)
     if name == "continuous batching":
         return continuous_engine(policy, ends)
-    return generate_engine(policy, ends, "static" if "static cache" in name else None)
+    cache = "static" if "static cache" in name else None
+    return generate_engine(policy, ends, cache, is_compiled=is_compiled(name))

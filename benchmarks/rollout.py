@@ -4,8 +4,9 @@
 
 The demo's workload has the prompts, the policy and the end tokens of `make bench-step`; the others sample from the
 embedded base and never end early. Prompts come in groups of 8, as GRPO needs them. Only real tokens count, the end
-token included. Every measurement is a process of its own, the engines turn about; a first call of few tokens warms up.
-What an engine has to do at the least is set against what the machine can do, both from the same run (limits.py).
+token included. Every measurement is a process of its own, the engines turn about; a first call warms up, four where
+torch compiles. `ratio_demo` is that of the fastest engines, `ratio_demo_uncompiled` of the fastest that torch does not
+compile. What an engine has to do at the least is set against what the machine can do, both from the same run.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from engines import ENGINES, FP32, OURS, PLAIN, PRODUCTS, engine_of, precision_of
+from engines import ENGINES, FP32, OURS, PLAIN, PRODUCTS, engine_of, is_compiled, precision_of
 from limits import copy_rate, decoding_work, matrix_rate, model_rate
 from measuring import (
     RESULTS,
@@ -43,6 +44,8 @@ from razona.rollout.engine import end_ids
 GROUP = 8
 TIMEOUT_S = 300
 """Of a whole process; each call in it has `--limit`."""
+COMPILED_WARM_UP, COMPILING_S = 4, 120
+"""Calls of a compiled engine that do not count, and seconds that each of them may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
         [
             f"model.name={POLICY if workload.model == 'policy' else EMBEDDED}",
             f"model.dtype={precision_of(name)}",
-            f"train.steps={repeats + 1}",
+            f"train.steps={repeats + COMPILED_WARM_UP + 1}",
             f"train.completions_per_step={groups * GROUP}",
             f"train.microbatch_size={groups * GROUP}",
             f"rollout.group_size={GROUP}",
@@ -94,12 +97,18 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
     policy.model.eval()
     asked = policy.tokenizer(job.dataset["prompt"][:], add_special_tokens=False)["input_ids"]
     engine = engine_of(name, policy, ends)
-    stop_in(limit_s)
-    with short_products(name.endswith(PRODUCTS) and name not in OURS):
-        engine([ids for ids in asked[:groups] for _ in range(GROUP)], workload.max_tokens, 0)  # warm-up
+
+    def prompts_of(call: int) -> list[list[int]]:
+        return [ids for ids in asked[call * groups : (call + 1) * groups] for _ in range(GROUP)]
+
+    warm_up = COMPILED_WARM_UP if is_compiled(name) else 1
+    for number in range(warm_up):
+        stop_in(max(limit_s, COMPILING_S) if is_compiled(name) else limit_s)
+        with short_products(name.endswith(PRODUCTS) and name not in OURS):
+            engine(prompts_of(number), workload.max_tokens, number)
     seconds, tokens, flop, traffic = [], [], [], []
-    for number in range(1, repeats + 1):
-        prompts = [ids for ids in asked[number * groups : (number + 1) * groups] for _ in range(GROUP)]
+    for number in range(warm_up, warm_up + repeats):
+        prompts = prompts_of(number)
         stop_in(limit_s)
         started = time.perf_counter()
         with short_products(name.endswith(PRODUCTS) and name not in OURS):
@@ -248,11 +257,16 @@ def main() -> None:
         flush=True,
     )
     demo_row = run_workload(demo, ENGINES, limits, options)
+    uncompiled = ratios({name: one for name, one in demo_row["engines"].items() if not is_compiled(name)})
     settings = {"rounds": options.rounds, "repeats": options.repeats, "limit_s": options.limit, "group": GROUP}
     result = {
         **described("make bench-rollout", settings),
         "ratio_demo": demo_row["ratio"],
         "ratio_demo_to_generate": demo_row["ratio_to_generate"],
+        **{
+            f"{key.replace('ratio', 'ratio_demo')}_uncompiled": uncompiled[key]
+            for key in ("ratio", "ratio_to_generate")
+        },
         "ratio_demo_fp32": ratios({name: one for name, one in demo_row["engines"].items() if name in FP32})["ratio"],
         "limits": limits,
         "demo": demo_row,

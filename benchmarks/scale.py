@@ -31,7 +31,7 @@ from trainers import (
 from razona.core.files import write_json
 from razona.recipe import load
 
-OURS = fastest("ours", "ours fp32")
+OURS = fastest("ours_uncompiled", "ours fp32")
 WARM_UP = 1
 TIMEOUT_S = 600
 MICROBATCH = 64

@@ -31,7 +31,7 @@ from razona.models.load import Policy
 from razona.recipe import Recipe, load
 from razona.rollout import Sampling
 
-OURS = fastest("ours", "ours fp32")
+OURS = fastest("ours_uncompiled", "ours fp32")
 SHARE_OF_FINAL = 0.8
 ABSOLUTE = 0.8
 TIMEOUT_S = 1200

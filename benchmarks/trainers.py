@@ -53,6 +53,11 @@ OUR_SETTINGS = {
     "ours fp32": ["train.precision=float32"],
     "ours bf16 products": ["train.precision=bfloat16"],
     "ours bf16 products, microbatch 256": ["train.precision=bfloat16", "train.microbatch_size=256"],
+    "ours bf16 products, microbatch 256, compiled": [
+        "train.precision=bfloat16",
+        "train.microbatch_size=256",
+        "rollout.compile=true",
+    ],
 }
 """Setting -> changes of the recipe."""
 
@@ -90,15 +95,15 @@ def is_trl_alone(name: str) -> bool:
 
 
 def is_compiled(name: str) -> bool:
-    """Say whether torch compiles the model first, which takes a minute."""
-    return bool(TRL_SETTINGS.get(name, {}).get("torch_compile"))
+    """Say whether torch compiles something first: TRL's model, our decoding step."""
+    return bool(TRL_SETTINGS.get(name, {}).get("torch_compile")) or "rollout.compile=true" in OUR_SETTINGS.get(name, [])
 
 
 def fastest(side: str, default: str) -> str:
     """Give a side's fastest setting on the demo's workload, as `make bench-step` found it; `default` before that.
 
     Args:
-        side: `ours`, `fastest_trl`, or `fastest_trl_uncompiled` where steps are too few for what compiling takes.
+        side: `ours` or `fastest_trl`; with `_uncompiled` where steps are too few for what compiling takes.
     """
     path = RESULTS / "step.json"
     if not path.exists():

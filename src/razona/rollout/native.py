@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from razona.core.activity import moved
 from razona.core.seeds import derive_seed
 from razona.rollout.decoding import Angles, compiled_last_hidden, last_hidden
-from razona.rollout.fused import FusedLayers
+from razona.rollout.fused import SHORT_ROWS, FusedLayers
 from razona.rollout.sampling import Sampling, draw
 
 LEAVE_AT = 0.875
@@ -165,15 +165,17 @@ def native_decode(
         seed: row i draws from a stream hashed from it and i.
         max_slots: rows that run at a time; bounds the memory of keys and values. None: all.
         has_short_products: large products read their factors rounded to bf16, which pays on a CPU with AMX.
-        is_compiled: torch compiles the decoding step, in the process's first call; with short products, all of its
-            products are in bf16, their sums rounded to it.
+        is_compiled: torch compiles the decoding step, in the process's first call. With short products and rows enough
+            for them, all of the layers' are in bf16, their sums rounded to it.
         room: keeps memory for the next call.
         on_finished: called with rows that are done and their ids, each row once, some while others still run.
 
     Raises:
         MachineError: the step does not compile on this machine.
     """
-    layers = FusedLayers.of(model, has_short_products=has_short_products, keeps_rounded=is_compiled)
+    num_slots = min(len(prompts), max_slots or len(prompts))
+    is_short = has_short_products and not (is_compiled and num_slots < SHORT_ROWS)
+    layers = FusedLayers.of(model, has_short_products=is_short, keeps_rounded=is_compiled)
     device = layers.device
     first_with: dict[tuple[int, ...], int] = {}
     waiting = sorted(
@@ -181,7 +183,6 @@ def native_decode(
         key=lambda row: (len(prompts[row]), first_with.setdefault(tuple(prompts[row]), row)),
         reverse=True,  # taken from the end
     )
-    num_slots = min(len(prompts), max_slots or len(prompts))
     capacity = max(map(len, prompts)) + sampling.max_tokens
     angles = layers.angles(capacity)
     nobody = len(prompts)  # one row more: where slots write that have finished and are not cut yet
