@@ -63,8 +63,9 @@ def settings_of(
     policy: Policy, ends: Sequence[int], cache: str | None, max_tokens: int, *, is_compiled: bool = False
 ) -> GenerationConfig:
     """Give what TRL's trainer asks transformers for; it never has it compiled."""
-    compile_config = CompileConfig()
-    compile_config._compile_all_devices = True  # else transformers compiles on GPUs alone
+    compile_config = CompileConfig() if is_compiled else None
+    if compile_config:
+        compile_config._compile_all_devices = True  # else transformers compiles on GPUs alone
     return GenerationConfig(
         max_new_tokens=max_tokens,
         do_sample=True,
@@ -78,7 +79,7 @@ def settings_of(
         repetition_penalty=1.0,
         cache_implementation=cache,
         disable_compile=not is_compiled,
-        compile_config=compile_config if is_compiled else None,
+        compile_config=compile_config,
     )
 
 

@@ -263,10 +263,8 @@ def main() -> None:
         **described("make bench-rollout", settings),
         "ratio_demo": demo_row["ratio"],
         "ratio_demo_to_generate": demo_row["ratio_to_generate"],
-        **{
-            f"{key.replace('ratio', 'ratio_demo')}_uncompiled": uncompiled[key]
-            for key in ("ratio", "ratio_to_generate")
-        },
+        "ratio_demo_uncompiled": uncompiled["ratio"],
+        "ratio_demo_to_generate_uncompiled": uncompiled["ratio_to_generate"],
         "ratio_demo_fp32": ratios({name: one for name, one in demo_row["engines"].items() if name in FP32})["ratio"],
         "limits": limits,
         "demo": demo_row,

@@ -140,7 +140,7 @@ def compare(options: argparse.Namespace, names: list[str], *, is_full: bool) -> 
 def main() -> None:
     """Measure the demo's workload and the one without anything to leave out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=2, help="steps measured in each process")
+    parser.add_argument("--steps", type=int, default=4, help="steps measured in each process")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, default=RESULTS / "step.json")
     options = parser.parse_args()
