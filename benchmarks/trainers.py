@@ -57,6 +57,7 @@ OUR_SETTINGS = {
         "train.precision=bfloat16",
         "train.microbatch_size=256",
         "rollout.compile=true",
+        "train.compile=true",
     ],
 }
 """Setting -> changes of the recipe."""
@@ -95,7 +96,7 @@ def is_trl_alone(name: str) -> bool:
 
 
 def is_compiled(name: str) -> bool:
-    """Say whether torch compiles something first: TRL's model, our decoding step."""
+    """Say whether torch compiles something first: TRL's model, our decoding step and our layers."""
     return bool(TRL_SETTINGS.get(name, {}).get("torch_compile")) or "rollout.compile=true" in OUR_SETTINGS.get(name, [])
 
 

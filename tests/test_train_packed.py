@@ -117,6 +117,18 @@ def test_loss_and_gradient_are_those_of_trl(loss, has_old, has_reference, random
     assert relative_difference(theirs, ours) < TOLERANCE
 
 
+@pytest.mark.parametrize("filled_to", [7, 512])
+def test_fillers_at_the_end_of_the_packed_row_change_nothing(filled_to, random_model, tmp_path):
+    trainer = make_trainer(random_model, tmp_path)
+    inputs = batch(has_old=True, has_reference=False)
+    theirs = outcome(trainer, inputs, is_packed=False)
+    trainer.filled_to = filled_to
+    assert relative_difference(theirs, outcome(trainer, inputs, is_packed=True)) < TOLERANCE
+    packed = pack([[1, 2, 3], [4]], [[5, 6], [7]], torch.device("cpu"), filled_to)
+    assert packed.ids_1T.shape[1] == packed.positions_1T.shape[1] == packed.labels_1T.shape[1] == filled_to
+    assert packed.layout.num_fillers == filled_to - 5
+
+
 @pytest.mark.parametrize("loss", ["grpo", "dapo"])
 def test_the_layers_of_bfloat16_give_the_gradient_of_trl_but_for_rounding(loss, random_model, tmp_path, monkeypatch):
     changes = [f"train.loss_type={loss}", "lora.rank=16"]  # a rank at which adapters are added to their weights

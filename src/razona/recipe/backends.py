@@ -59,8 +59,13 @@ def check_unsloth(model: ModelSection, lora: LoraSection | None, rollout: Rollou
         raise RecipeError(f"model.backend: unsloth does not go with {conflict}, or model.backend: peft.")
 
 
-def check_compile(rollout: RolloutSection) -> None:
+def check_compile(rollout: RolloutSection, train: TrainSection) -> None:
     """Refuse what nothing would compile."""
+    if train.method == "sft" and (rollout.compile or train.compile):
+        name = "rollout.compile" if rollout.compile else "train.compile"
+        raise RecipeError(
+            f"{name}: true compiles parts of a GRPO step, and train.method: sft has none. Set {name}: false."
+        )
     if rollout.compile and rollout.engine != "native":
         raise RecipeError(
             f"rollout.compile: true compiles a step of our own engine, and rollout.engine = {rollout.engine} samples. "

@@ -102,7 +102,7 @@ class Recipe(Section):
                 lambda: check_reference(self.model.revision, self.lora is None, train.kl_weight),
                 lambda: check_fine_tuned_reference(train.method, self.lora is None, train.kl_weight),
                 lambda: check_unsloth(self.model, self.lora, self.rollout, train),
-                lambda: check_compile(self.rollout),
+                lambda: check_compile(self.rollout, train),
                 lambda: check_vllm(self.model, self.rollout, train),
             ]
         )

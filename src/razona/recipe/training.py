@@ -81,6 +81,9 @@ class TrainSection(Section):
     resample_below: float = Field(default=1.0, gt=0, le=1)
     """With `informative`: a step samples again only where less than this share of its first groups has signal. 1 is
     DAPO's. Our demo takes 0.6: a second round for a few groups takes half as long as the first and teaches little."""
+    compile: bool = False
+    """Let torch compile the layers for the training pass. Only where they run in bf16 products on a CPU. As
+    `rollout.compile`: for runs of hundreds of steps, and it needs a C++ compiler."""
     microbatch_size: int = Field(default=64, ge=1)
     """Completions per backward pass of one process; must divide its share of `completions_per_step`. Changes memory and
     speed, not the gradient. 64 is our demo."""

@@ -7,10 +7,9 @@ import functools
 from collections.abc import Callable
 
 import torch
-from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional
 
-from razona.core.errors import MachineError, first_line
+from razona.models.compiling import compiling
 from razona.rollout.fused import FusedLayers
 
 Angles = tuple[torch.Tensor, torch.Tensor]
@@ -83,11 +82,5 @@ def compiled_last_hidden(
         torch._dynamo.mark_dynamic(tensor, 0)
     for part in cache:
         torch._dynamo.mark_dynamic(part, (0, 2))
-    try:
+    with compiling("the decoding step", "rollout.compile"):
         return _compiled()(layers, cache, next_S, length_S, position_T, angles)
-    except TorchDynamoException as error:
-        raise MachineError(
-            f"rollout.compile: true, and torch {torch.__version__} cannot compile the decoding step on this machine: "
-            f"{first_line(error)}. It needs a C++ compiler: g++, or the one that CXX names. Install one, or set "
-            "rollout.compile: false."
-        ) from error

@@ -51,6 +51,8 @@ class Layout:
     prompts: Part
     """The distinct prompts without their last token; of width 0 where all have one token."""
     buckets: tuple[Bucket, ...]
+    num_fillers: int = 0
+    """Tokens at the end of the packed row that belong to no part, and are there for their number alone."""
 
     @property
     def parts(self) -> list[Part]:
@@ -191,6 +193,14 @@ def _repeated(keys_RKSD: torch.Tensor, copies: int) -> torch.Tensor:
     return keys_RKSD if copies == 1 else keys_RKSD.repeat_interleave(copies, dim=1)
 
 
+def _with_fillers(like: torch.Tensor, shape: Sequence[int], layout: Layout) -> torch.Tensor:
+    """Give a packed tensor with anything in it, but zeros for the fillers."""
+    out = like.new_empty(shape)
+    if layout.num_fillers:
+        out[-layout.num_fillers :] = 0
+    return out
+
+
 class ToRows(torch.autograd.Function):
     """A packed row as padded rows, one tensor a part."""
 
@@ -206,7 +216,7 @@ class ToRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         """Put each token's gradient in its place; padding has none."""
-        out = gradients[0].new_empty(ctx.shape)
+        out = _with_fillers(gradients[0], ctx.shape, ctx.layout)
         for part, gradient in zip(ctx.layout.parts, gradients, strict=True):
             out.index_copy_(0, part.tokens, gradient.flatten(0, 1).index_select(0, part.real))
         return out, None
@@ -219,7 +229,7 @@ class FromRows(torch.autograd.Function):
     def forward(ctx: Any, layout: Layout, num_tokens: int, *padded: torch.Tensor) -> torch.Tensor:
         """Give [T, ...]."""
         ctx.layout = layout
-        out = padded[-1].new_empty(num_tokens, *padded[-1].shape[2:])
+        out = _with_fillers(padded[-1], (num_tokens, *padded[-1].shape[2:]), layout)
         for part, values in zip(layout.parts, padded, strict=True):
             out.index_copy_(0, part.tokens, values.flatten(0, 1).index_select(0, part.real))
         return out

@@ -48,8 +48,14 @@ def unsupported_reason(model: PreTrainedModel) -> str:
     return unusual_attention(model.config.get_text_config())
 
 
-def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: torch.device) -> Packed:
-    """Lay a batch out; rows with equal prompts share one. Completions must hold at least one token each."""
+def pack(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: torch.device, filled_to: int = 1
+) -> Packed:
+    """Lay a batch out; rows with equal prompts share one. Completions must hold at least one token each.
+
+    Args:
+        filled_to: the packed row is filled up to a multiple of it.
+    """
     distinct: dict[tuple[int, ...], int] = {}
     prompt_of = [distinct.setdefault(tuple(prompt), len(distinct)) for prompt in prompts]
     ids: list[int] = []
@@ -71,10 +77,15 @@ def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]],
         labels += completion
         rows += [row] * len(completion)
         columns += range(len(completion))
+    fillers = -len(ids) % filled_to
+    ids += [0] * fillers
+    positions += [0] * fillers
+    labels += [-100] * fillers
     prompt_part = part_of(prompt_places, device)
     layout = Layout(
         prompts=prompt_part,
         buckets=_buckets(completion_places, prompt_of, prompt_part, device),
+        num_fillers=fillers,
     )
     return Packed(
         ids_1T=torch.tensor([ids], device=device),
@@ -169,7 +180,12 @@ def rows_of(input_ids: torch.Tensor, attention_mask: torch.Tensor, width: int) -
 
 
 def logprobs_of_rows(
-    model: torch.nn.Module, rows: Sequence[Row], width: int, skipped: Sequence[bool] | None = None
+    model: torch.nn.Module,
+    rows: Sequence[Row],
+    width: int,
+    skipped: Sequence[bool] | None = None,
+    *,
+    filled_to: int = 1,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Give log-probs and entropies of the rows, 0 where there is no token or the row is skipped.
 
@@ -189,7 +205,8 @@ def logprobs_of_rows(
         )[:1]
     if not chosen:
         raise ValueError("no row of the batch has a completion token; expected at least one")
-    packed = pack([rows[number].prompt for number in chosen], [rows[number].completion for number in chosen], device)
+    prompts, completions = ([getattr(rows[number], part) for number in chosen] for part in ("prompt", "completion"))
+    packed = pack(prompts, completions, device, filled_to)
     logprobs, entropy = packed_logprobs(model, packed, len(chosen), width)
     if len(chosen) == len(rows):
         return logprobs, logprobs.detach() * 0 if entropy is None else entropy

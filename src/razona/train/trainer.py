@@ -80,6 +80,8 @@ class Trainer(SteadyTrainer):
         self.has_short_products = has_short_products
         self.unpacked_reason = unsupported_reason(self._plain_model()) or unpackable_reason(self.accelerator)
         """Why log-probs are computed by TRL's padded forward; "" where by ours."""
+        self.filled_to = 1
+        """Packed rows are filled up to a multiple of it."""
         self.patch_note = unpatched_note(self._plain_model(), GRPOTrainer)
         if not self.unpacked_reason:
             install(self._plain_model(), has_short_products=has_short_products)
@@ -91,12 +93,6 @@ class Trainer(SteadyTrainer):
                 "train.sampling: informative needs our own sampling, and with "
                 f"{self.accelerator.distributed_type} and rollout.engine: {self.engine} TRL samples. Set "
                 "train.sampling: uniform."
-            )
-        if engine.is_compiled and not (self.is_sampled_here and self.engine == "native"):
-            raise MachineError(
-                "rollout.compile: true compiles a step of our own engine, and with "
-                f"{self.accelerator.distributed_type} another one samples from this model. "
-                f"{self.engine_note and self.engine_note + '. '}Set rollout.compile: false."
             )
         self.choice, self.queue = choice, ProblemQueue(len(choice.rows)) if choice else None
         self._collected: Collected | None = None
@@ -233,7 +229,9 @@ class Trainer(SteadyTrainer):
         for start in range(0, len(rows), size):
             skipped = None if self._flat_rows is None else self._flat_rows[start : start + size].tolist()
             with self.accelerator.autocast():
-                logprobs, entropy = logprobs_of_rows(model, rows[start : start + size], logits_to_keep, skipped)
+                logprobs, entropy = logprobs_of_rows(
+                    model, rows[start : start + size], logits_to_keep, skipped, filled_to=self.filled_to
+                )
             logprobs_parts.append(logprobs)
             entropy_parts.append(entropy)
         logprobs_BC, entropy_BC = torch.cat(logprobs_parts), torch.cat(entropy_parts)

@@ -1,0 +1,59 @@
+"""The layers of the training pass through torch's compiler: TRL's gradient but for rounding, from the same few programs for every length."""
+
+import os
+import shutil
+
+import pytest
+import torch
+from test_train_packed import batch, make_trainer, outcome, relative_difference
+from torch._dynamo.utils import counters
+
+from razona.core.errors import MachineError, RecipeError
+from razona.recipe import load
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler for torch's"
+)
+BF16, COMPILED = "train.precision=bfloat16", "train.compile=true"
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [["lora.rank=16"], pytest.param(["lora=null"], marks=pytest.mark.long)])
+def test_the_gradient_is_trls_but_for_rounding(changes, random_model, tmp_path):
+    theirs = outcome(make_trainer(random_model, tmp_path / "theirs", *changes), large(), is_packed=False)
+    before = counters["stats"]["unique_graphs"]
+    trainer = make_trainer(random_model, tmp_path / "ours", *changes, BF16, COMPILED)
+    apart = relative_difference(theirs, outcome(trainer, large(), is_packed=True))
+    assert 1e-5 < apart < 0.1
+    programs = counters["stats"]["unique_graphs"]
+    assert programs == before + 4  # before attention and behind it, for the first layer and for all others
+    fewer = {
+        name: value[:8] if isinstance(value, torch.Tensor) and value.dim() else value for name, value in large().items()
+    }
+    trainer.filled_to = 64
+    outcome(trainer, fewer, is_packed=True)
+    assert counters["stats"]["unique_graphs"] == programs
+
+
+def large() -> dict[str, torch.Tensor]:
+    return batch(has_old=True, has_reference=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (["train.precision=float32"], "bf16 products on a CPU, and here they do not: train.precision is float32"),
+        ([BF16, "lora.rank=1"], "a rank that is worth adding to the weight"),
+        ([BF16, "lora.rank=16", "lora.dropout=0.1"], "no dropout"),
+    ],
+)
+def test_layers_that_the_programs_do_not_cover_are_refused(changes, words, random_model, tmp_path):
+    with pytest.raises(MachineError, match=words):
+        make_trainer(random_model, tmp_path, *changes, COMPILED)
+
+
+@pytest.mark.parametrize("name", ["rollout", "train"])
+def test_a_fine_tuning_has_nothing_to_compile(name):
+    with pytest.raises(RecipeError, match=f"{name}.compile: true compiles parts of a GRPO step"):
+        load("demo", ["train.method=sft", f"{name}.compile=true"])
