@@ -1,4 +1,4 @@
-"""The layers of the training pass through torch's compiler: TRL's gradient but for rounding, from the same few programs for every length."""
+"""The layers of the training pass through torch's compiler: the gradient is TRL's but for rounding."""
 
 import os
 import shutil
