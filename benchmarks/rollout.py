@@ -42,7 +42,7 @@ from razona.recipe import load
 from razona.rollout.engine import end_ids
 
 GROUP = 8
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 """Of a whole process; each call in it has `--limit`."""
 COMPILED_WARM_UP, COMPILING_S = 4, 120
 """Calls of a compiled engine that do not count, and seconds that each of them may take."""
@@ -107,7 +107,7 @@ def measure(name: str, workload: Workload, repeats: int, limit_s: float) -> dict
         with short_products(name.endswith(PRODUCTS) and name not in OURS):
             engine(prompts_of(number), workload.max_tokens, number)
     seconds, tokens, flop, traffic = [], [], [], []
-    for number in range(warm_up, warm_up + repeats):
+    for number in range(COMPILED_WARM_UP, COMPILED_WARM_UP + repeats):  # the same prompts for all engines
         prompts = prompts_of(number)
         stop_in(limit_s)
         started = time.perf_counter()

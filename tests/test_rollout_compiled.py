@@ -80,6 +80,12 @@ def test_short_products_are_as_near_to_the_training_forward_as_bf16_must_be(poli
         has_short_products=True,
         is_compiled=True,
     )
+    before = programs()
+    last_round = native_decode(
+        policy.model, rows[:16], ends=[], sampling=sampling, seed=1, has_short_products=True, is_compiled=True
+    )
+    plain = native_decode(policy.model, rows[:16], ends=[], sampling=sampling, seed=1, has_short_products=True)
+    assert programs() == before and last_round == plain  # too few rows for a program of their own
     gaps = []
     for prompt, one in zip(rows, sampled, strict=True):
         with torch.no_grad():
@@ -110,8 +116,8 @@ def test_greedy_of_each_family_is_transformers_generate(name: str, max_fused_byt
 SMALL = [
     "rollout.compile=true",
     "train.steps=1",
-    "train.completions_per_step=16",
-    "train.microbatch_size=16",
+    "train.completions_per_step=48",
+    "train.microbatch_size=48",
     "evaluate.num_problems=8",
 ]
 
@@ -138,9 +144,15 @@ def test_an_engine_that_has_no_such_step_is_refused():
         load("demo", ["rollout.compile=true", "rollout.engine=transformers"])
 
 
+def test_too_few_rows_for_bf16_products_are_refused(tmp_path: Path):
+    changes = [*SMALL, "train.precision=bfloat16", "rollout.max_slots=47"]
+    with pytest.raises(MachineError, match="it pays from 48 completions at a time, and a process runs 47"):
+        train(load("demo", changes), tmp_path / "run")
+
+
 def test_a_model_that_our_engine_does_not_know_is_refused(random_model: Path, tmp_path: Path):
     folder = shutil.copytree(random_model, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "hidden_act": "gelu"}))
-    with pytest.raises(MachineError, match=r"another one samples.*'gelu' and not 'silu'.*Set rollout.compile: false"):
+    with pytest.raises(MachineError, match=r"our own engine: rollout.engine: native cannot.*'gelu' and not 'silu'"):
         train(load("demo", [*SMALL, f"model.name={folder}"]), tmp_path / "run")

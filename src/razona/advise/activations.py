@@ -113,13 +113,20 @@ def attention_bytes(shape: ModelShape, setting: Setting, batch: Batch) -> int:
     return value * (completions + prompts) + sums
 
 
+def _is_in_blocks(shape: ModelShape, setting: Setting, inner: Group, outer: Group) -> bool:
+    """Say whether our merged MLP runs a few hundred rows at a time, and once more in the backward pass."""
+    is_merged = setting.is_merged(shape, inner) and setting.is_merged(shape, outer)
+    return shape.is_packed and is_merged and not setting.is_compiled
+
+
 def mlp_bytes(shape: ModelShape, setting: Setting, batch: Batch, inner: Group, outer: Group) -> int:
     """An MLP keeps its input and, a token, gate, silu(gate) and up: 3 M; our merged one its input alone.
 
+    A compiled one keeps less than 3 M, and is counted as if it kept that.
     What the last projection reads, M values more, is kept where an adapter or a trained weight needs it.
     """
     groups = (*inner, *outer)
-    if shape.is_packed and setting.is_merged(shape, inner) and setting.is_merged(shape, outer):
+    if _is_in_blocks(shape, setting, inner, outer):
         return 4 * (batch.tokens * shape.hidden + sum(one.weights for one in groups))
     between = 3 if shape.is_gated else 5  # a GELU written out keeps its powers
     plain = replace(setting, is_ours=False)
@@ -155,7 +162,7 @@ def backward_bytes(shape: ModelShape, setting: Setting, batch: Batch) -> int:
     block at a time, and beside them stand the gradients of the merged weights.
     """
     inner, outer = _groups(shape)[2:]
-    if shape.is_packed and setting.is_merged(shape, inner) and setting.is_merged(shape, outer):
+    if _is_in_blocks(shape, setting, inner, outer):
         block = min(HEAD_ROWS, batch.tokens) * 6 * shape.intermediate * 4
         return block + 4 * sum(one.weights for one in (*inner, *outer)) + 3 * batch.tokens * shape.hidden * 4
     middle = max(3 * setting.value_bytes, 8 if setting.value_bytes != setting.copy_bytes else 0)

@@ -33,6 +33,8 @@ class Setting:
     """Batches are packed by `razona.train.packed`; else TRL pads them."""
     is_checkpointed: bool
     """Activations of a layer are computed again in the backward pass: on a GPU."""
+    is_compiled: bool = False
+    """torch compiles the layers of the training pass."""
 
     @staticmethod
     def of(recipe: Recipe, shape: ModelShape, device: Device) -> "Setting":
@@ -54,6 +56,7 @@ class Setting:
             is_ours=is_packed and is_short and weight_bytes == 4,
             is_packed=is_packed,
             is_checkpointed=is_gpu,
+            is_compiled=recipe.train.compile,
         )
 
     @property

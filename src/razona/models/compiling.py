@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch._dynamo.exc import TorchDynamoException
+from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit, TorchDynamoException
 
 from razona.core.errors import MachineError, first_line
 
@@ -22,9 +22,13 @@ def compiling(what: str, option: str) -> Iterator[None]:
     """
     try:
         yield
-    except TorchDynamoException as error:
+    except (TorchDynamoException, FailOnRecompileLimitHit) as error:
+        advice = ""
+        if isinstance(error, BackendCompilerFailed):
+            advice = "It needs a C++ compiler: g++, or the one that CXX names. Install it where it is missing. "
+        if isinstance(error, FailOnRecompileLimitHit):
+            advice = "This process has compiled for several models; begin a new one. "
         raise MachineError(
             f"{option}: true, and torch {torch.__version__} cannot compile {what} on this machine: "
-            f"{first_line(error)}. It needs a C++ compiler: g++, or the one that CXX names. Install it where it is "
-            f"missing, or set {option}: false."
+            f"{first_line(error)}. {advice}{'Or set' if advice else 'Set'} {option}: false."
         ) from error

@@ -6,7 +6,7 @@ weights they adapt for the length of one call (`FusedLayers`), in the weights' o
 
 A row's tokens depend on its own seed and prompt alone: randomness is one stream a row, turned into a token by inverting
 the cumulative probabilities. (Rounding may differ with the number of rows, as it does in any engine; with short
-products it does, for few rows are multiplied in fp32.)
+products it does, for few rows are multiplied in fp32. A compiled step does that for the head alone.)
 """
 
 # Shapes: B rows of the batch, M sampled tokens, S slots, T tokens of the cache, P prompt tokens, Q distinct prompts,
@@ -165,8 +165,8 @@ def native_decode(
         seed: row i draws from a stream hashed from it and i.
         max_slots: rows that run at a time; bounds the memory of keys and values. None: all.
         has_short_products: large products read their factors rounded to bf16, which pays on a CPU with AMX.
-        is_compiled: torch compiles the decoding step, in the process's first call. With short products and rows enough
-            for them, all of the layers' are in bf16, their sums rounded to it.
+        is_compiled: torch compiles the decoding step, in the first call. With short products all of the layers' are in
+            bf16 then, their sums rounded to it; with fewer slots than these pay for, the step is the plain one.
         room: keeps memory for the next call.
         on_finished: called with rows that are done and their ids, each row once, some while others still run.
 
@@ -174,8 +174,9 @@ def native_decode(
         MachineError: the step does not compile on this machine.
     """
     num_slots = min(len(prompts), max_slots or len(prompts))
-    is_short = has_short_products and not (is_compiled and num_slots < SHORT_ROWS)
-    layers = FusedLayers.of(model, has_short_products=is_short, keeps_rounded=is_compiled)
+    if has_short_products and num_slots < SHORT_ROWS:
+        is_compiled = False  # so few rows are in fp32, which would be a second program, for the last round of a step
+    layers = FusedLayers.of(model, has_short_products=has_short_products, keeps_rounded=is_compiled)
     device = layers.device
     first_with: dict[tuple[int, ...], int] = {}
     waiting = sorted(

@@ -2,7 +2,7 @@
 
 What lies before attention and what lies behind it are one program each, with its gradient: norms, rotations and
 activations are computed while the factors of the next product are written, in bf16. Sums are rounded to bf16, too. The
-first layer has programs of its own where no gradient goes on into the embedding.
+first layer has programs of its own: what it reads is of another kind for the compiler (without a gradient, mostly).
 """
 
 # Shapes: T packed tokens, E hidden size, N heads of queries, keys and values, R those that are rotated, D values of a
@@ -18,12 +18,62 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from razona.core.errors import MachineError
+from razona.core.launch import num_processes, sharding
 from razona.models.compiling import compiling
+from razona.recipe import Recipe
+from razona.rollout.fused import SHORT_ROWS
 from razona.train.attention import Layout, attend
-from razona.train.layers import Forward, is_plain, joint_weight
+from razona.train.layers import MERGE_FACTOR, Forward, is_plain, joint_weight
+from razona.train.trainer import Trainer
 
 FILLED_TO = 512
 """Packed rows are filled up to a multiple of it: oneDNN compiles and keeps a kernel for each number of rows."""
+
+
+def prepare_compiling(trainer: Trainer, recipe: Recipe) -> None:
+    """Prepare what the recipe wants compiled, or refuse where nothing would be.
+
+    Raises:
+        MachineError: another engine samples, the layers are not ours, or the programs do not cover them.
+    """
+    if recipe.rollout.compile and (reason := _why_not_sampling(trainer, recipe)):
+        raise MachineError(
+            f"rollout.compile: true compiles a step of our own engine: {reason}. Set rollout.compile: false."
+        )
+    if not recipe.train.compile:
+        return
+    if reason := _why_not_layers(trainer, recipe):
+        raise MachineError(
+            "train.compile: true compiles our own layers, which run in bf16 products on a CPU, and here they do not: "
+            f"{reason}. Set train.compile: false."
+        )
+    compile_layers(trainer._plain_model())
+    trainer.filled_to = FILLED_TO
+
+
+def _why_not_sampling(trainer: Trainer, recipe: Recipe) -> str:
+    if not trainer.is_sampled_here or trainer.engine != "native":
+        return trainer.engine_note or f"with {trainer.accelerator.distributed_type.value} TRL samples"
+    rows = recipe.train.completions_per_step // num_processes()
+    slots = min(recipe.rollout.max_slots or rows, rows)
+    if trainer.has_short_products and slots < SHORT_ROWS:
+        return (
+            f"with bf16 products it pays from {SHORT_ROWS} completions at a time, and a process runs {slots} "
+            "(train.completions_per_step, rollout.max_slots); with train.precision: float32 fewer will do"
+        )
+    return ""
+
+
+def _why_not_layers(trainer: Trainer, recipe: Recipe) -> str:
+    if trainer.unpacked_reason or trainer.has_short_products:
+        return trainer.unpacked_reason
+    if torch.cuda.is_available():
+        return "this machine trains on a GPU"
+    if sharding():
+        return f"the model is sharded ({sharding()})"
+    if recipe.train.precision == "auto":
+        return "train.precision is auto, and this CPU has no AMX (bfloat16 asks for them all the same)"
+    return f"train.precision is {recipe.train.precision}"
 
 
 def compile_layers(model: PreTrainedModel) -> None:
@@ -41,8 +91,9 @@ def compile_layers(model: PreTrainedModel) -> None:
         if not _is_covered(layer):
             raise MachineError(
                 "train.compile: true, and our programs know layers with `silu` and without biases in the MLP, all in "
-                "fp32, whose adapters are plain LoRA (no dropout, no DoRA, no bias) of a rank that is worth adding to "
-                "the weight. This model's are others. Set train.compile: false, or lora.rank higher."
+                "fp32, whose adapters are plain LoRA: lora.dropout 0, and a rank r with "
+                f"{MERGE_FACTOR} r (inputs + outputs) >= inputs x outputs of each weight, so that it is added to the "
+                "weight. This model's are others. Set train.compile: false."
             )
         layer.forward = functools.partial(_layer_forward, layer, layer.forward)
 

@@ -16,7 +16,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from razona.core.allocator import suit_allocator
-from razona.core.errors import MachineError, RecipeError
+from razona.core.errors import RecipeError
 from razona.core.files import write_json
 from razona.core.launch import is_main_process, num_processes, process_index, sharding
 from razona.core.rundir import RunDir
@@ -31,7 +31,7 @@ from razona.rewards import Mix
 from razona.rollout import Sampling
 from razona.train.best import take_best
 from razona.train.collect import Choice
-from razona.train.compiled import FILLED_TO, compile_layers
+from razona.train.compiled import prepare_compiling
 from razona.train.decisions import Kept
 from razona.train.disk import check_disk, checkpoint_bytes, writing_weights
 from razona.train.folder import prepare_folder
@@ -302,7 +302,7 @@ def _trainer(
         processing_class=policy.tokenizer,
         peft_config=lora_config(recipe.lora) if recipe.lora and not isinstance(policy.model, PeftModel) else None,
     )
-    _compile(trainer, recipe)
+    prepare_compiling(trainer, recipe)
     if recipe.model.load_in_4bit:
         widen_adapter(cast(PreTrainedModel, trainer.model))
     unpacked = trainer.unpacked_reason and f"log-probs are computed with padding: {trainer.unpacked_reason}"
@@ -321,25 +321,6 @@ def _trainer(
     trainer.add_callback(StepRecorder(trainer, watch))
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
-
-
-def _compile(trainer: Trainer, recipe: Recipe) -> None:
-    """Prepare what torch is to compile, or refuse where nothing would."""
-    if recipe.rollout.compile and not (trainer.is_sampled_here and trainer.engine == "native"):
-        raise MachineError(
-            "rollout.compile: true compiles a step of our own engine, and with "
-            f"{trainer.accelerator.distributed_type} another one samples from this model. "
-            f"{trainer.engine_note and trainer.engine_note + '. '}Set rollout.compile: false."
-        )
-    if not recipe.train.compile:
-        return
-    if not trainer.has_short_products or trainer.unpacked_reason:
-        raise MachineError(
-            "train.compile: true compiles our own layers, which run in bf16 products on a CPU, and here they do not: "
-            f"{trainer.unpacked_reason or f'train.precision is {recipe.train.precision}'}. Set train.compile: false."
-        )
-    compile_layers(trainer._plain_model())
-    trainer.filled_to = FILLED_TO
 
 
 def _choice(recipe: Recipe, dataset: datasets.Dataset) -> Choice | None:
