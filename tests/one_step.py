@@ -240,10 +240,10 @@ def patched(case: Case, computed_rows: list[int]) -> Iterator[None]:
     """
     pack = packed.pack
 
-    def counting_pack(prompts: list, completions: list, device: torch.device) -> packed.Packed:
+    def counting_pack(prompts: list, completions: list, *others: object) -> packed.Packed:
         if torch.is_grad_enabled():
             computed_rows.append(len(prompts))
-        return pack(prompts, completions, device)
+        return pack(prompts, completions, *others)  # pyright: ignore[reportArgumentType]
 
     with patch.object(packed, "pack", counting_pack), ExitStack() as unshuffled:
         if case.loss == "bnpo":
