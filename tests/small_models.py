@@ -1,6 +1,7 @@
 """Models of each family that our engine knows, small and with weights far from uniform, and prompts for them."""
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -49,6 +50,16 @@ def made(name: str) -> PreTrainedModel:
         for parameter in model.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
     return model.eval()
+
+
+def adapted(model: PreTrainedModel) -> PeftModel:
+    """Give the model an adapter that does something."""
+    tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=TARGETS)).eval()
+    with torch.no_grad():
+        for number, (name, parameter) in enumerate(tuned.named_parameters()):
+            if "lora_B" in name:
+                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    return tuned
 
 
 def prompts(count: int, *, copies: int = 1) -> list[list[int]]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
-from small_models import END, TARGETS, generated, made, prompts
-from torch._dynamo.utils import counters
+from compilers import needs_compiler, programs
+from small_models import END, adapted, generated, made, prompts
 
 from razona import tasks
 from razona.core.errors import MachineError, RecipeError
@@ -22,10 +21,6 @@ from razona.recipe import ModelSection, PromptSection, load
 from razona.rollout import Sampled, Sampling
 from razona.rollout.native import native_decode
 from razona.train import train
-
-needs_compiler = pytest.mark.skipif(
-    shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler for torch's"
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +38,6 @@ def asked(policy: Policy) -> list[list[int]]:
 
 def ids_of(sampled: Sequence[Sampled]) -> list[list[int]]:
     return [one.ids for one in sampled]
-
-
-def programs() -> int:
-    return counters["stats"]["unique_graphs"]
 
 
 @needs_compiler
@@ -102,11 +93,7 @@ def test_short_products_are_as_near_to_the_training_forward_as_bf16_must_be(poli
 @pytest.mark.parametrize(("name", "max_fused_bytes"), [("qwen2", 2**30), ("llama", 2**30), ("qwen3", 0)])
 def test_greedy_of_each_family_is_transformers_generate(name: str, max_fused_bytes: int, monkeypatch):
     monkeypatch.setattr("razona.rollout.fused.MAX_FUSED_BYTES", max_fused_bytes)
-    model = get_peft_model(made(name), LoraConfig(r=4, lora_alpha=8, target_modules=TARGETS)).eval()
-    with torch.no_grad():
-        for number, (part, parameter) in enumerate(model.named_parameters()):
-            if "lora_B" in part:
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    model = adapted(made(name))
     rows = prompts(12)
     sampling = Sampling(max_tokens=24, temperature=0)
     ours = native_decode(model, rows, ends=[END], sampling=sampling, seed=0, is_compiled=True)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from scipy import stats
-from small_models import END, MODELS, TARGETS, generated, made, prompts
+from small_models import END, MODELS, adapted, generated, made, prompts
 from transformers import LogitsProcessorList
 from transformers.generation.logits_process import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
@@ -31,11 +30,7 @@ def test_greedy_is_transformers_generate_token_by_token(name):
 @pytest.mark.parametrize("max_fused_bytes", [2**30, 0], ids=["fused", "in place"])
 def test_greedy_with_an_adapter_is_transformers_generate(max_fused_bytes, monkeypatch):
     monkeypatch.setattr("razona.rollout.fused.MAX_FUSED_BYTES", max_fused_bytes)
-    model = get_peft_model(made("qwen3"), LoraConfig(r=4, lora_alpha=8, target_modules=TARGETS)).eval()
-    with torch.no_grad():
-        for number, (name, parameter) in enumerate(model.named_parameters()):
-            if "lora_B" in name:
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    model = adapted(made("qwen3"))
     asked = prompts(12)
     ours = native_decode(model, asked, ends=[END], sampling=Sampling(max_tokens=24, temperature=0), seed=0)
     assert [one.ids for one in ours] == [generated(model, prompt, 24) for prompt in asked]

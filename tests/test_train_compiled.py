@@ -1,15 +1,13 @@
 """The layers of the training pass through torch's compiler: the gradient is TRL's but for rounding."""
 
-import os
-import shutil
 from contextlib import nullcontext
 
 import pytest
 import torch
+from compilers import needs_compiler, programs
 from peft import LoraConfig, get_peft_model
 from small_models import MODELS, TARGETS, made, prompts
 from test_train_packed import batch, make_trainer, outcome, relative_difference
-from torch._dynamo.utils import counters
 
 from razona.core.errors import MachineError, RecipeError
 from razona.recipe import load
@@ -17,9 +15,6 @@ from razona.train.attention import install
 from razona.train.compiled import compile_layers
 from razona.train.packed import pack
 
-needs_compiler = pytest.mark.skipif(
-    shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler for torch's"
-)
 BF16, COMPILED = "train.precision=bfloat16", "train.compile=true"
 
 
@@ -28,18 +23,18 @@ BF16, COMPILED = "train.precision=bfloat16", "train.compile=true"
 @pytest.mark.parametrize("changes", [["lora.rank=16"], pytest.param(["lora=null"], marks=pytest.mark.long)])
 def test_the_gradient_is_trls_but_for_rounding(changes, random_model, tmp_path):
     theirs = outcome(make_trainer(random_model, tmp_path / "theirs", *changes), large(), is_packed=False)
-    before = counters["stats"]["unique_graphs"]
+    before = programs()
     trainer = make_trainer(random_model, tmp_path / "ours", *changes, BF16, COMPILED)
     apart = relative_difference(theirs, outcome(trainer, large(), is_packed=True))
     assert 1e-5 < apart < 0.1
-    programs = counters["stats"]["unique_graphs"]
-    assert programs == before + 4  # before attention and behind it, for the first layer and for all others
+    compiled = programs()
+    assert compiled == before + 4  # before attention and behind it, for the first layer and for all others
     fewer = {
         name: value[:8] if isinstance(value, torch.Tensor) and value.dim() else value for name, value in large().items()
     }
     trainer.filled_to = 64
     outcome(trainer, fewer, is_packed=True)
-    assert counters["stats"]["unique_graphs"] == programs
+    assert programs() == compiled
 
 
 @pytest.mark.parametrize("name", MODELS)

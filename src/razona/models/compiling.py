@@ -1,12 +1,25 @@
-"""torch's compiler, with a message where it cannot do its work."""
+"""torch's compiler: programs for every length, and a message where it cannot do its work."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit, TorchDynamoException
 
 from razona.core.errors import MachineError, first_line
+
+
+@functools.cache
+def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Give a function's compiled form, the same at each call; what does not compile as a whole is an error."""
+    return torch.compile(function, fullgraph=True)
+
+
+def vary(*tensors: torch.Tensor, dimensions: tuple[int, ...] = (0,)) -> None:
+    """Tell the compiler that sizes of the tensors differ from call to call, so that one program serves for all."""
+    for tensor in tensors:
+        torch._dynamo.mark_dynamic(tensor, dimensions)
 
 
 @contextmanager

@@ -3,38 +3,35 @@
 # Shapes: S rows, T tokens of the cache that any row reads, H query heads, K key heads, D values of a head, E hidden
 # size.
 
-import functools
-from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
-from razona.models.compiling import compiling
+from razona.models.compiling import compiled, compiling, vary
 from razona.rollout.fused import FusedLayers
 
 Angles = tuple[torch.Tensor, torch.Tensor]
 """Cosine and sine of each position, as `FusedLayers.angles` gives them."""
 
 
-def last_hidden(
-    layers: FusedLayers,
-    cache: list[torch.Tensor],
-    next_S: torch.Tensor,
-    length_S: torch.Tensor,
-    position_T: torch.Tensor,
-    angles: Angles,
-) -> torch.Tensor:
-    """Run one token a row.
+class Inputs(NamedTuple):
+    """What a step reads beside the weights."""
 
-    Args:
-        cache: keys, then values, one tensor a layer, [S or more, 2 K, T or more, D]. The tokens' own are written to it.
-        next_S: the tokens' ids.
-        length_S: how many tokens of its row each follows.
-        position_T: 0 to T - 1.
+    cache: list[torch.Tensor]
+    """Keys, then values, one tensor a layer, [S or more, 2 K, T or more, D]. The tokens' own are written to it."""
+    next_S: torch.Tensor
+    """The tokens' ids."""
+    length_S: torch.Tensor
+    """How many tokens of its row each follows."""
+    position_T: torch.Tensor
+    """0 to T - 1."""
+    angles: Angles
 
-    Returns:
-        What the last layer gives, [S, E].
-    """
+
+def last_hidden(layers: FusedLayers, inputs: Inputs) -> torch.Tensor:
+    """Run one token a row, and give what the last layer makes of it, [S, E]."""
+    cache, next_S, length_S, position_T, angles = inputs
     count, reach = len(next_S), len(position_T)
     slot_S = torch.arange(count, device=layers.device)
     is_hidden_ST = position_T > length_S[:, None]
@@ -58,29 +55,15 @@ def last_hidden(
     return hidden_S1E[:, 0]
 
 
-@functools.cache
-def _compiled() -> Callable[..., torch.Tensor]:
-    return torch.compile(last_hidden, fullgraph=True)
-
-
-def compiled_last_hidden(
-    layers: FusedLayers,
-    cache: list[torch.Tensor],
-    next_S: torch.Tensor,
-    length_S: torch.Tensor,
-    position_T: torch.Tensor,
-    angles: Angles,
-) -> torch.Tensor:
+def compiled_last_hidden(layers: FusedLayers, inputs: Inputs) -> torch.Tensor:
     """Do what `last_hidden` does, through torch's compiler: once for all numbers of rows and of tokens.
 
     Raises:
         MachineError: it does not compile here.
     """
-    if len(next_S) == 1:  # the compiler takes a size of one for a constant; one row is not worth a second program
-        return last_hidden(layers, cache, next_S, length_S, position_T, angles)
-    for tensor in (next_S, length_S, position_T, *angles):
-        torch._dynamo.mark_dynamic(tensor, 0)
-    for part in cache:
-        torch._dynamo.mark_dynamic(part, (0, 2))
+    if len(inputs.next_S) == 1:  # the compiler takes a size of one for a constant; one row is not worth a program
+        return last_hidden(layers, inputs)
+    vary(inputs.next_S, inputs.length_S, inputs.position_T, *inputs.angles)
+    vary(*inputs.cache, dimensions=(0, 2))
     with compiling("the decoding step", "rollout.compile"):
-        return _compiled()(layers, cache, next_S, length_S, position_T, angles)
+        return compiled(last_hidden)(layers, inputs)

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from razona.core.activity import moved
 from razona.core.seeds import derive_seed
-from razona.rollout.decoding import Angles, compiled_last_hidden, last_hidden
+from razona.rollout.decoding import Angles, Inputs, compiled_last_hidden, last_hidden
 from razona.rollout.fused import SHORT_ROWS, FusedLayers
 from razona.rollout.sampling import Sampling, draw
 
@@ -299,8 +299,8 @@ def _forward_one(layers: FusedLayers, slots: _Slots, next_S: torch.Tensor, angle
     if is_compiled:
         idle = min(-count % COMPILED_ROWS, len(slots.cache[0]) - count)  # they write to the first token of free slots
         next_S, length_S = (functional.pad(one_S, (0, idle)) for one_S in (next_S, slots.length_S))
-        hidden_SE = compiled_last_hidden(layers, slots.cache, next_S, length_S, position_T, angles)[:count]
+        hidden_SE = compiled_last_hidden(layers, Inputs(slots.cache, next_S, length_S, position_T, angles))[:count]
     else:
-        hidden_SE = last_hidden(layers, slots.cache, next_S, slots.length_S, position_T, angles)
+        hidden_SE = last_hidden(layers, Inputs(slots.cache, next_S, slots.length_S, position_T, angles))
     slots.length_S = slots.length_S + 1
     slots.logits_SV = layers.logits(hidden_SE)

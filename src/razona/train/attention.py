@@ -14,7 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from razona.train.layers import Forward, NormAndRotate, is_plain, is_sped_up, joint_weight, linear, speed_up
+from razona.train.layers import Forward, NormAndRotate, head_norm, is_plain, is_sped_up, joint_weight, linear, speed_up
 
 ATTENTION = "razona_shared_prompt"
 """Name under which transformers finds `shared_prompt_attention`."""
@@ -107,10 +107,7 @@ def _attention_forward(
     heads_TND = mixed_TF.unflatten(-1, (-1, size))
     num_keys = (heads_TND.shape[1] - module.config.num_attention_heads) // 2
     num_heads = heads_TND.shape[1] - 2 * num_keys
-    weight, eps = None, 0.0
-    if getattr(module, "q_norm", None) is not None:
-        eps = module.q_norm.variance_epsilon
-        weight = torch.cat([module.q_norm.weight.expand(num_heads, size), module.k_norm.weight.expand(num_keys, size)])
+    weight, eps = head_norm(module)
     cosine, sine = angles
     turned = NormAndRotate.apply(heads_TND, weight, cosine[0], sine[0], eps, num_heads + num_keys)
     assert isinstance(turned, torch.Tensor)

@@ -10,7 +10,6 @@ first layer has programs of its own: what it reads is of another kind for the co
 
 import functools
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,11 +18,11 @@ from transformers import PreTrainedModel
 
 from razona.core.errors import MachineError
 from razona.core.launch import num_processes, sharding
-from razona.models.compiling import compiling
+from razona.models.compiling import compiled, compiling, vary
 from razona.recipe import Recipe
 from razona.rollout.fused import SHORT_ROWS
 from razona.train.attention import Layout, attend
-from razona.train.layers import MERGE_FACTOR, Forward, is_plain, joint_weight
+from razona.train.layers import MERGE_FACTOR, Forward, head_norm, is_plain, joint_weight
 from razona.train.trainer import Trainer
 
 FILLED_TO = 512
@@ -167,11 +166,6 @@ def _product(value: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     return product if bias is None else product + bias
 
 
-@functools.cache
-def _compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    return torch.compile(function, fullgraph=True)
-
-
 def _layer_forward(layer: Any, original: Forward, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
     """Run a packed row in fp32 through the programs; any other call as it was."""
     layout, angles = kwargs.get("razona_layout"), kwargs.get("position_embeddings")
@@ -181,14 +175,11 @@ def _layer_forward(layer: Any, original: Forward, hidden_states: torch.Tensor, *
     assert qkv is not None and output is not None and gate_up is not None and down is not None
     first, second, attention = layer.input_layernorm, layer.post_attention_layernorm, layer.self_attn
     num_heads, num_keys = attention.config.num_attention_heads, attention.config.num_key_value_heads
-    head_norm_RD, head_eps = None, 0.0
-    if getattr(attention, "q_norm", None) is not None:
-        head_eps = attention.q_norm.variance_epsilon
-        of_queries = attention.q_norm.weight.expand(num_heads, -1)
-        head_norm_RD = torch.cat([of_queries, attention.k_norm.weight.expand(num_keys, -1)])
-    hidden_TE, cosine_TD, sine_TD = _of_any_length(hidden_states[0], *(table[0] for table in angles))
+    head_norm_RD, head_eps = head_norm(attention)
+    hidden_TE, cosine_TD, sine_TD = hidden_states[0], *(table[0] for table in angles)
+    vary(hidden_TE, cosine_TD, sine_TD)
     with compiling("the layers", "train.compile"):
-        heads_TND = _compiled(before_attention)(
+        heads_TND = compiled(before_attention)(
             hidden_TE,
             first.weight,
             first.variance_epsilon,
@@ -199,14 +190,8 @@ def _layer_forward(layer: Any, original: Forward, hidden_states: torch.Tensor, *
             cosine_TD,
             sine_TD,
         )
-        (attended_TE,) = _of_any_length(attend(heads_TND, num_heads, layout, attention.scaling).flatten(1))
-        return _compiled(after_attention)(
+        attended_TE = attend(heads_TND, num_heads, layout, attention.scaling).flatten(1)
+        vary(attended_TE)
+        return compiled(after_attention)(
             hidden_TE, attended_TE, *output, second.weight, second.variance_epsilon, gate_up[0], down[0]
         )[None]
-
-
-def _of_any_length(*tensors_T: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Tell the compiler that the number of tokens varies."""
-    for tensor in tensors_T:
-        torch._dynamo.mark_dynamic(tensor, 0)
-    return tensors_T

@@ -102,6 +102,16 @@ def joint_weight(
     return torch.cat(weights), torch.cat(biases)
 
 
+def head_norm(attention: Any) -> tuple[torch.Tensor | None, float]:
+    """Give weights of the norm of heads, a row for each query and key head, and its epsilon; None where it has none."""
+    if getattr(attention, "q_norm", None) is None:
+        return None, 0.0
+    counts = (attention.config.num_attention_heads, attention.config.num_key_value_heads)
+    weights = (attention.q_norm.weight, attention.k_norm.weight)
+    rows = [weight.expand(count, -1) for weight, count in zip(weights, counts, strict=True)]
+    return torch.cat(rows), attention.q_norm.variance_epsilon
+
+
 def _is_without_adapter(module: LoraLinear) -> bool:
     return module.merged or module.disable_adapters or not any(name in module.lora_A for name in module.active_adapters)
 
