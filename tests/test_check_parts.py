@@ -1,6 +1,7 @@
 """The parts of the check: versions, chance of signal, the tokenizer without torch, machine and lengths."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from razona.advise.checks.answers import bare_answer
 from razona.advise.checks.data import _are_running_numbers
 from razona.advise.checks.light_tokenizer import read_settings, read_tokenizer
-from razona.advise.checks.machine import check_disk, check_memory
+from razona.advise.checks.machine import SLOTS_COMPILED, check_disk, check_memory, tell_compiling
 from razona.advise.checks.prompt import ModelFacts, check_ends
 from razona.advise.checks.samples import Effort, Samples, chance_of_signal, check_samples, sample_base
 from razona.advise.checks.versions import Installed, check_versions, installed
@@ -19,6 +20,7 @@ from razona.core.nouns import Completion
 from razona.data import PromptWriter, load_problems
 from razona.models.load import load_policy, load_tokenizer
 from razona.recipe import ModelSection, load
+from razona.rollout import fused
 from razona.verify import Tags
 
 UNSLOTH = {"unsloth": "2026.10.9", "trl": "1.15", "transformers": "5.17.0", "datasets": "4.8.2"}
@@ -188,3 +190,22 @@ def test_too_little_memory_and_too_little_disk_are_found(monkeypatch: pytest.Mon
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=2**20))
     finding = next(check_disk(recipe, shape, tmp_path / "runs" / "new"))
     assert finding.rule == "disk" and "4 checkpoints" in finding.saw
+
+
+def test_compiling_is_named_where_it_saves_minutes_and_nowhere_else():
+    shape = ModelShape.of_config(config_of(load("demo").model))
+    plain = Device(name="plain", kind="cpu", memory=2**34, bf16_flop_s=1e12, bandwidth=1e11, source="planted")
+    amx = replace(plain, has_short_products=True)
+
+    def told(*changes: str, device: Device = amx, shape: ModelShape = shape) -> str | None:
+        return tell_compiling(load("demo", ["train.steps=20000", *changes]), shape, device, 1)
+
+    assert "--set rollout.compile=true would save some" in (told() or "")
+    assert SLOTS_COMPILED == fused.SHORT_ROWS
+    assert told("train.steps=40") is None
+    assert told("rollout.compile=true") is None
+    assert told("rollout.engine=transformers") is None
+    assert told("rollout.max_slots=32") is None
+    assert told("train.precision=float32") is None
+    assert told(device=plain) is None
+    assert told(shape=replace(shape, layers=400)) is None

@@ -164,6 +164,20 @@ def test_markdown_picture_and_gate(tmp_path: Path):
     assert gain < 0 and f": {100 * gain:+.1f} points (95 % interval -" in json.loads(worse.stdout)["paragraph"]
 
 
+def test_what_is_stored_is_compared_without_loading_torch(tmp_path: Path):
+    write_run(tmp_path / "run")
+    code = (
+        "import sys; sys.argv = ['razona', 'compare', 'run', '--out', 'out', '--json']\n"
+        "from razona.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["gain"]["ci95"][0] > 0
+
+
 def test_the_picture_has_the_figures_in_it():
     points = [{"k": k, "value": 0.1 * k, "ci95": [0.1 * k - 0.05, 0.1 * k + 0.05]} for k in (1, 2)]
     side = {"pass_at_1": 0.1, "pass_at_2": 0.2, "ci95": {"pass_at_1": [0.05, 0.15]}, "n": 9, "k": 2, "pass_at": points}

@@ -15,7 +15,7 @@ from razona.advise.checks.data import check_data
 from razona.advise.checks.engine import check_engine, small_group
 from razona.advise.checks.finding import Finding, Severity, check_names, error
 from razona.advise.checks.light_tokenizer import read_settings, read_tokenizer
-from razona.advise.checks.machine import check_disk, check_memory, tell_hours
+from razona.advise.checks.machine import check_disk, check_memory, tell_compiling, tell_hours
 from razona.advise.checks.prompt import ModelFacts, check_ends, check_lengths, check_prompts
 from razona.advise.checks.samples import Effort, check_samples, describe, sample_base
 from razona.advise.checks.versions import check_versions, installed
@@ -231,9 +231,10 @@ class Check:
             self._not_looked_at.append(f"memory, disk, hours: {unknown}")
 
     def tell_hours(self) -> None:
-        """Note the estimated time of the run; may measure how fast this machine is."""
+        """Note the estimated time of the run, and what would shorten it; may measure how fast this machine is."""
         if self._shape is not None and self.recipe.train.method != "sft":
-            self._notes.append(tell_hours(self.recipe, self._shape, this_device(), num_processes()))
+            of_run = (self.recipe, self._shape, this_device(), num_processes())
+            self._notes += filter(None, [tell_hours(*of_run), tell_compiling(*of_run)])
 
 
 def check(

@@ -51,10 +51,12 @@ def advise_command(
     if questions:
         told = told_without_model(answer(ask_all(_ask)))
     else:
-        from razona.cli.progress import RichWatcher, make_console
+        from razona.cli.console import make_console
         from razona.recipe import load
 
-        recipe = load(str(recipe_name), overrides or [])
+        recipe = load(str(recipe_name), overrides or [])  # before what takes seconds to import
+        from razona.cli.progress import RichWatcher
+
         place = out or Path("advice") / recipe.name
         told = advise(
             recipe,

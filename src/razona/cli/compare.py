@@ -96,7 +96,7 @@ def compare_command(
 
     Models that are not evaluated yet are evaluated first, with the options of `razona eval`.
     """
-    from razona.cli.progress import make_console
+    from razona.cli.console import make_console
     from razona.data.benchmarks import Asked
     from razona.evaluate.contest import is_worse, summarise
     from razona.report.comparison import write_comparison_page, write_comparison_png

@@ -7,8 +7,8 @@ from rich.segment import Segment
 
 from razona.core.terminal import visible
 
-PLAIN_WIDTH = 120
-"""Columns where the output is no terminal."""
+PLAIN_WIDTH = 116
+"""Columns where the output is no terminal: the comparison's table fits."""
 
 
 class SafeConsole(Console):

@@ -33,7 +33,8 @@ def demo_command(
     changes = [*(overrides or []), *([f"train.seed={seed}"] if seed is not None else [])]
     recipe = load(recipe_name, changes)
     from razona.advise.exhausted import explained_exhaustion
-    from razona.cli.progress import RichWatcher, make_console
+    from razona.cli.console import make_console
+    from razona.cli.progress import RichWatcher
     from razona.embedded.demo import demo
 
     console = make_console(to_stderr=as_json)

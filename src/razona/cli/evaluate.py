@@ -92,7 +92,8 @@ def eval_command(
     )
     loaded = load_wanted(wanted.asked, wanted.recipe)
     place = out or default_folder(model, wanted)
-    from razona.cli.progress import RichWatcher, make_console
+    from razona.cli.console import make_console
+    from razona.cli.progress import RichWatcher
 
     console = make_console(to_stderr=as_json)
     with stages(RichWatcher(console)) as stage:

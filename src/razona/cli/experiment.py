@@ -37,15 +37,17 @@ def rft_vs_sft(
     as_json: JsonOption = False,
 ) -> None:
     """Base, SFT, GRPO, SFT then GRPO and a random reward, at an equal budget of tokens, for several label counts."""
-    from razona.advise.experiment import Design, run_and_write
-    from razona.cli.progress import RichWatcher, make_console
     from razona.recipe import load
+
+    recipe, counts = load(recipe_name, overrides or []), read_counts(labels)  # before what takes seconds to import
+    from razona.advise.experiment import Design, run_and_write
+    from razona.cli.console import make_console
+    from razona.cli.progress import RichWatcher
     from razona.report.experiment import contrast_table, experiment_table
 
-    recipe = load(recipe_name, overrides or [])
     console = make_console(to_stderr=True)
     place = out or Path("experiments") / f"rft-vs-sft-{recipe.name}"
-    design = Design(recipe=recipe, labels=read_counts(labels), num_problems=problems, samples=samples)
+    design = Design(recipe=recipe, labels=counts, num_problems=problems, samples=samples)
     found = run_and_write(design, place, Told(RichWatcher(console)))
     if as_json:
         say_json(found)

@@ -41,7 +41,7 @@ def export_command(
     wanted = Wanted(
         formats=tuple(formats or ("merged",)), dtype=dtype, num_problems=problems, overrides=tuple(overrides or ())
     )
-    from razona.cli.progress import make_console
+    from razona.cli.console import make_console
 
     console = make_console(to_stderr=as_json)
     found = export(run, wanted, out, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))

@@ -18,7 +18,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from razona.cli.console import make_console as make_plain_console
 from razona.cli.live import LiveView, read_sample
 from razona.core.rundir import RunDir
 from razona.core.terminal import visible
@@ -29,19 +28,10 @@ with redirect_stdout(sys.stderr):  # with WANDB_MODE=offline transformers prints
 
 PLAIN_LINE_EVERY = 5
 """Steps between two lines where the output is not a terminal."""
-
-
-PLAIN_WIDTH = 116
-"""Columns where the output is not a terminal: the comparison's table fits."""
 REDRAWS_PER_S = 2
 """Of the live view: enough for a clock, and next to nothing beside the training."""
 SPEED_PERIOD_S = 3600.0
 """The time left is told from the steps of the last hour: one step of a large model may take minutes."""
-
-
-def make_console(*, to_stderr: bool, is_quiet: bool = False) -> Console:
-    """Give the console that the verbs print on; a quiet one shows nothing."""
-    return make_plain_console(to_stderr=to_stderr, is_quiet=is_quiet, plain_width=PLAIN_WIDTH)
 
 
 def describe_step(row: Mapping[str, float | None]) -> str:

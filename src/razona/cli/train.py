@@ -86,7 +86,8 @@ def train_command(
     import_first(recipe)  # before anything that loads torch: Unsloth rewrites what comes after it
     from razona.advise.exhausted import explained_exhaustion
     from razona.cli.check import RunCheck
-    from razona.cli.progress import RichWatcher, make_console
+    from razona.cli.console import make_console
+    from razona.cli.progress import RichWatcher
     from razona.core.rundir import RunDir
     from razona.report import LivePage, write_page
     from razona.train import train

@@ -8,6 +8,7 @@ from razona.advise.checks.finding import Finding, error, warning
 from razona.advise.devices import Device
 from razona.advise.hours import estimate_hours
 from razona.advise.memory import estimate_memory, propose
+from razona.advise.setting import Setting
 from razona.advise.shape import ModelShape
 from razona.recipe import Recipe
 
@@ -17,6 +18,14 @@ BYTES_OF_A_TRAINED_PARAMETER = 12
 REST_OF_A_CHECKPOINT = 20 * 2**20
 CHECKPOINTS = 3
 """Two that are kept and one that is being written; with a guard one more, the best."""
+SAVED_BY_COMPILING = 1 / 6
+"""Of the time of sampling: the least that `rollout.compile` saved with models of 2, 10 and 50 million numbers on two
+cores (17, 32 and 20 %; docs/LOG.md, 2026-11-22)."""
+LARGEST_COMPILED = 100_000_000
+"""Numbers of a model; of larger ones nothing was measured."""
+SLOTS_COMPILED = 48
+"""`razona.rollout.fused.SHORT_ROWS`, which would load torch: fewer rows take the plain step. A test compares."""
+WORTH_COMPILING_S = 300
 
 
 def check_memory(recipe: Recipe, shape: ModelShape, device: Device, num_processes: int) -> Iterator[Finding]:
@@ -43,6 +52,23 @@ def tell_hours(recipe: Recipe, shape: ModelShape, device: Device, num_processes:
     return (
         f"estimated time: {told} for {estimate.steps} steps of {estimate.step_s:.1f} s on {device.name} "
         f"({'; '.join(estimate.assumptions)})"
+    )
+
+
+def tell_compiling(recipe: Recipe, shape: ModelShape, device: Device, num_processes: int) -> str | None:
+    """Give what `rollout.compile` would save of the run's time in one line; None where that is little or not known."""
+    is_known = Setting.of(recipe, shape, device).is_ours and shape.num_parameters <= LARGEST_COMPILED
+    rows = recipe.train.completions_per_step // num_processes
+    has_rows = min(rows, recipe.rollout.max_slots or rows) >= SLOTS_COMPILED
+    if recipe.rollout.engine != "native" or recipe.rollout.compile or not is_known or not has_rows:
+        return None
+    estimate = estimate_hours(recipe, shape, device, num_processes)
+    saved = SAVED_BY_COMPILING * estimate.sampling_s * estimate.steps
+    if saved < WORTH_COMPILING_S:
+        return None
+    return (
+        f"--set rollout.compile=true would save some {saved / 60:.0f} minutes of it: torch then compiles the decoding "
+        "step. It needs a C++ compiler"
     )
 
 
