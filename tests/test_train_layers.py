@@ -7,7 +7,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from razona.train.layers import ChunkedMlp, NormAndRotate, RmsNorm, ShortProduct, joint_weight, speed_up
+from razona.models.arithmetic import short_product
+from razona.train.layers import ChunkedMlp, NormAndRotate, RmsNorm, ShortProduct, joint_weight, project, speed_up
 
 SIZES = {
     "vocab_size": 61,
@@ -75,8 +76,9 @@ def test_the_adapter_is_added_only_where_that_is_cheaper():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_short_products_give_nearly_what_transformers_gives(name):
-    model = made(name, 8)
+@pytest.mark.parametrize("rank", [1, 8], ids=["adapter apart", "adapter added"])
+def test_short_products_give_nearly_what_transformers_gives(name, rank):
+    model = made(name, rank)
     logits, gradients = run(model)
     speed_up(base_of(model), has_short_products=True)
     found, found_gradients = run(model)
@@ -84,6 +86,21 @@ def test_short_products_give_nearly_what_transformers_gives(name):
     assert set(found_gradients) == set(gradients)
     apart = {key: (found_gradients[key] - one).norm() / one.norm() for key, one in gradients.items()}
     assert max(apart.values()) < 0.1, apart
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen2"])
+def test_an_adapter_apart_is_in_fp32_beside_a_short_product(name):
+    projection = base_of(made(name, 1)).model.layers[0].self_attn.q_proj
+    down, up = projection.lora_A["default"].weight, projection.lora_B["default"].weight
+    value = torch.randn(2, 20, 32)
+    wanted = short_product(value.flatten(0, 1), projection.weight).view(2, 20, 32)
+    wanted = wanted + projection.scaling["default"] * value @ down.T @ up.T
+    if projection.base_layer.bias is not None:
+        wanted = wanted + projection.base_layer.bias
+    assert close(project(projection, value, True), wanted)
+    assert torch.equal(project(projection, value, False), projection(value))
+    projection.enable_adapters(False)
+    assert not close(project(projection, value, True), wanted)
 
 
 def test_without_the_adapter_the_base_model_speaks():
@@ -104,13 +121,14 @@ def run_without_gradient(model):
 
 @pytest.mark.filterwarnings("ignore:.lora_bias=True")
 @pytest.mark.parametrize("options", [{"lora_dropout": 0.5}, {"use_dora": True}, {"lora_bias": True}])
-def test_adapters_of_other_kinds_are_left_to_peft(options):
+@pytest.mark.parametrize("is_short", [False, True])
+def test_adapters_of_other_kinds_are_left_to_peft(options, is_short):
     model = made("qwen3", 8, **options)
     model.train()
     assert joint_weight([base_of(model).model.layers[0].mlp.gate_proj], may_merge=True) is None
     torch.manual_seed(3)
     logits, gradients = run(model)
-    speed_up(base_of(model))
+    speed_up(base_of(model), has_short_products=is_short)
     torch.manual_seed(3)
     found, found_gradients = run(model)
     assert close(found, logits)

@@ -66,12 +66,14 @@ def norm_bytes(shape: ModelShape, setting: Setting, batch: Batch) -> int:
 def input_bytes(shape: ModelShape, setting: Setting, batch: Batch, group: Group) -> int:
     """Projections that read one input keep it for their weights' gradients.
 
-    Merged: the input once and the merged weight. PEFT's: the input once where it is fp32 as the adapter is, else each
-    adapter's own copy of it; and each adapter's r values a token. A frozen weight alone keeps nothing.
+    As one product: the input once, where a weight is trained, and a copy of the weights. Each by itself: the input once
+    where it is fp32 as the adapter is, else each adapter's own copy of it; and each adapter's r values a token. A frozen
+    weight alone keeps nothing.
     """
     wide = group[0].inputs
     if setting.is_merged(shape, group):
-        return 4 * (batch.tokens * wide + sum(one.weights for one in group))
+        is_trained = setting.lora is None or any(one in shape.adapted(setting.lora) for one in group)
+        return 4 * (is_trained * batch.tokens * wide + sum(one.weights for one in group))
     if setting.lora is None:
         copies = len(group) if setting.is_autocast and setting.weight_bytes == 4 else 1
         return copies * batch.tokens * wide * setting.value_bytes

@@ -14,7 +14,17 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from razona.train.layers import Forward, NormAndRotate, head_norm, is_plain, is_sped_up, joint_weight, linear, speed_up
+from razona.train.layers import (
+    Forward,
+    NormAndRotate,
+    head_norm,
+    is_plain,
+    is_sped_up,
+    joint_weight,
+    linear,
+    project,
+    speed_up,
+)
 
 ATTENTION = "razona_shared_prompt"
 """Name under which transformers finds `shared_prompt_attention`."""
@@ -101,7 +111,7 @@ def _attention_forward(
     inputs = (module.q_proj, module.k_proj, module.v_proj)
     joint = joint_weight(inputs, may_merge=is_short)
     if joint is None:
-        mixed_TF = torch.cat([projection(hidden_states[0]) for projection in inputs], dim=-1)
+        mixed_TF = torch.cat([project(one, hidden_states[0], is_short) for one in inputs], dim=-1)
     else:
         mixed_TF = linear(hidden_states[0], *joint, is_short)
     heads_TND = mixed_TF.unflatten(-1, (-1, size))
@@ -113,7 +123,9 @@ def _attention_forward(
     assert isinstance(turned, torch.Tensor)
     attended_TF = attend(turned, num_heads, layout, module.scaling).flatten(1)
     output = joint_weight([module.o_proj], may_merge=is_short)
-    return (module.o_proj(attended_TF) if output is None else linear(attended_TF, *output, is_short))[None], None
+    if output is None:
+        return project(module.o_proj, attended_TF, is_short)[None], None
+    return linear(attended_TF, *output, is_short)[None], None
 
 
 def shared_prompt_attention(

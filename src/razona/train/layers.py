@@ -81,12 +81,10 @@ def joint_weight(
     """
     weights, biases = [], []
     for module in modules:
-        base = module.get_base_layer() if isinstance(module, LoraLinear) else module
-        if type(base) is not torch.nn.Linear or base.weight.dtype != torch.float32:
+        known = _known(module)
+        if known is None:
             return None
-        adapter = _adapter_of(module) if isinstance(module, LoraLinear) else None
-        if isinstance(module, LoraLinear) and adapter is None and not _is_without_adapter(module):
-            return None
+        base, adapter = known
         weight = base.weight
         if adapter is not None:
             rank, wide = adapter.down.shape
@@ -102,6 +100,22 @@ def joint_weight(
     return torch.cat(weights), torch.cat(biases)
 
 
+def project(module: torch.nn.Module, value: torch.Tensor, is_short: bool) -> torch.Tensor:
+    """Run a projection whose adapter is better left by itself: its weight's products short, the adapter's not.
+
+    A module that is no plain or LoRA projection in fp32 runs as it is.
+    """
+    known = _known(module) if is_short else None
+    if known is None:
+        return module(value)
+    base, adapter = known
+    rows = value.flatten(0, -2)
+    out = linear(rows, base.weight, base.bias, is_short)
+    if adapter is not None:
+        out = torch.addmm(out, rows @ adapter.down.T, adapter.up.T, alpha=adapter.scale)
+    return out.unflatten(0, value.shape[:-1])
+
+
 def head_norm(attention: Any) -> tuple[torch.Tensor | None, float]:
     """Give weights of the norm of heads, a row for each query and key head, and its epsilon; None where it has none."""
     if getattr(attention, "q_norm", None) is None:
@@ -110,6 +124,17 @@ def head_norm(attention: Any) -> tuple[torch.Tensor | None, float]:
     weights = (attention.q_norm.weight, attention.k_norm.weight)
     rows = [weight.expand(count, -1) for weight, count in zip(weights, counts, strict=True)]
     return torch.cat(rows), attention.q_norm.variance_epsilon
+
+
+def _known(module: torch.nn.Module) -> tuple[torch.nn.Linear, _Adapter | None] | None:
+    """Give a projection and its adapter, if it has one; None where it is no plain or LoRA projection in fp32."""
+    base = module.get_base_layer() if isinstance(module, LoraLinear) else module
+    if type(base) is not torch.nn.Linear or base.weight.dtype != torch.float32:
+        return None
+    adapter = _adapter_of(module) if isinstance(module, LoraLinear) else None
+    if isinstance(module, LoraLinear) and adapter is None and not _is_without_adapter(module):
+        return None
+    return base, adapter
 
 
 def _is_without_adapter(module: LoraLinear) -> bool:
@@ -147,7 +172,10 @@ def _mlp_forward(module: Any, original: Forward, is_short: bool, hidden: torch.T
     joint = joint_weight([module.gate_proj, module.up_proj], may_merge=is_short) if is_known else None
     down = None if joint is None else joint_weight([module.down_proj], may_merge=is_short)
     if joint is None or down is None or joint[1] is not None or down[1] is not None:
-        return original(hidden)
+        if not is_known or not is_short:
+            return original(hidden)
+        gate, up = (project(one, hidden, is_short) for one in (module.gate_proj, module.up_proj))
+        return project(module.down_proj, functional.silu(gate) * up, is_short)
     out = ChunkedMlp.apply(hidden.flatten(0, -2), joint[0], down[0], is_short)
     assert isinstance(out, torch.Tensor)
     return out.view_as(hidden)
@@ -168,7 +196,7 @@ class ShortProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Give [..., outputs]."""
-        ctx.save_for_backward(value, weight)
+        ctx.save_for_backward(value if ctx.needs_input_grad[1] else None, weight)
         return short_product(value.flatten(0, -2), weight).unflatten(0, value.shape[:-1])
 
     @staticmethod
@@ -178,7 +206,7 @@ class ShortProduct(torch.autograd.Function):
         of_value = of_weight = None
         gradient_TN = gradient.flatten(0, -2)
         if ctx.needs_input_grad[0]:
-            of_value = short_product(gradient_TN, weight.T).view_as(value)
+            of_value = short_product(gradient_TN, weight.T).unflatten(0, gradient.shape[:-1])
         if ctx.needs_input_grad[1]:
             of_weight = short_outer_product(gradient_TN, value.flatten(0, -2))
         return of_value, of_weight
