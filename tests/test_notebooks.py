@@ -85,6 +85,7 @@ def test_the_quickstart_trains_compares_and_asks(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_qwen_notebook_runs_with_a_small_model_and_local_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     rows = [{"prompt": f"What is {one} + {one % 7}?", "solution": str(one + one % 7)} for one in range(3, 43)]
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))

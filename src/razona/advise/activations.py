@@ -66,9 +66,9 @@ def norm_bytes(shape: ModelShape, setting: Setting, batch: Batch) -> int:
 def input_bytes(shape: ModelShape, setting: Setting, batch: Batch, group: Group) -> int:
     """Projections that read one input keep it for their weights' gradients.
 
-    As one product: the input once, where a weight is trained, and a copy of the weights. Each by itself: the input once
-    where it is fp32 as the adapter is, else each adapter's own copy of it; and each adapter's r values a token. A frozen
-    weight alone keeps nothing.
+    As one product: the input once, where a weight is trained, and a copy of the weights. Each by itself: the input
+    once where it is fp32 as the adapter is, else each adapter's own copy of it; and each adapter's r values a token. A
+    frozen weight alone keeps nothing.
     """
     wide = group[0].inputs
     if setting.is_merged(shape, group):
