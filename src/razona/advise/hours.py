@@ -22,11 +22,11 @@ class Shares:
 
 
 SHARES = {
-    "cpu": Shares(read=0.22, multiply=0.07, source="fitted to two models, of 50 and 300 million numbers, on two cores"),
+    "cpu": Shares(read=0.41, multiply=0.13, source="fitted to two models, of 50 and 300 million numbers, on two cores"),
     "gpu": Shares(read=0.5, multiply=0.3, source="assumed, not measured on a GPU so far"),
 }
 """By kind of device. The CPU's: sampling and the rest of a step in `docs/results/scale.json`, of the models of 50 and
-300 M, over the rates of the same machine in `docs/results/rollout.json`, gave 0.24 and 0.22, 0.06 and 0.08."""
+300 M, over the rates that `rates_of` measured on the machine some minutes later, gave 0.40 and 0.43, 0.12 and 0.15."""
 GPU_TOKEN_S = 0.5e-3
 """Seconds a layer and token that a GPU waits for Python to start its kernels: some 20 of them at 25 us (assumed)."""
 
