@@ -12,6 +12,7 @@ from razona.advise.checks.engine import check_engine
 from razona.advise.checks.rules import RULES
 from razona.advise.checks.samples import Effort
 from razona.advise.checks.versions import Installed
+from razona.advise.devices import Device
 from razona.core.errors import CheckError, DataError, ModelError, RecipeError
 from razona.models.load import Policy, load_policy
 from razona.recipe import ModelSection, load
@@ -66,6 +67,24 @@ def test_the_sound_demo_has_no_errors_and_its_figures_are_told(policy: Policy):
     assert any("groups of 8 with signal" in note for note in result.notes)
     assert any("estimated time" in note for note in result.notes)
     assert result.not_looked_at == ()
+
+
+def test_a_long_run_on_a_cpu_is_told_of_compiling(monkeypatch: pytest.MonkeyPatch):
+    amx = Device(
+        name="amx",
+        kind="cpu",
+        memory=2**35,
+        bf16_flop_s=1e12,
+        bandwidth=1e10,
+        source="made up",
+        has_short_products=True,
+    )
+    monkeypatch.setattr("razona.advise.check.this_device", lambda: amx)
+    for steps, is_told in ((20_000, True), (40, False)):
+        made = Check(load("demo", [f"train.steps={steps}"]), QUICK)
+        made.before_loading()
+        made.tell_hours()
+        assert any("--set rollout.compile=true" in note for note in made.result.notes) == is_told
 
 
 def test_sound_rows_of_a_file_have_no_finding_at_all(policy: Policy, rows: Callable[..., str]):

@@ -200,7 +200,7 @@ def test_compiling_is_named_where_it_saves_minutes_and_nowhere_else():
     def told(*changes: str, device: Device = amx, shape: ModelShape = shape) -> str | None:
         return tell_compiling(load("demo", ["train.steps=20000", *changes]), shape, device, 1)
 
-    assert "--set rollout.compile=true would save some" in (told() or "")
+    assert "--set rollout.compile=true would save up to" in (told() or "")
     assert SLOTS_COMPILED == fused.SHORT_ROWS
     assert told("train.steps=40") is None
     assert told("rollout.compile=true") is None

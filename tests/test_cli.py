@@ -1,6 +1,7 @@
 """The command line as a person meets it: what it prints, what it refuses, how it ends."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,25 @@ def test_the_demo_runs_whole_and_small(tmp_path: Path):
     assert f"{summary['base']['pass_at_1']:.0%}" in summary["paragraph"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert summary["examples"][0]["question"].split(".")[0] in page
+
+
+def test_what_transformers_prints_while_it_is_imported_is_not_on_stdout():
+    code = "from razona.cli.console import import_libraries; import_libraries()"
+    environment = {**os.environ, "WANDB_MODE": "offline"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert "WANDB offline" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [("advise", "nope"), ("experiment", "rft-vs-sft", "nope")])
+def test_a_misspelt_recipe_is_told_before_torch_is_loaded(arguments: tuple[str, ...]):
+    code = (
+        f"import sys; sys.argv = ['razona', *{arguments!r}]\n"
+        "from razona.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert end.code == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "there is no recipe 'nope'" in done.stderr

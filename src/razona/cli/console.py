@@ -1,6 +1,8 @@
 """The console that verbs draw on: whatever is drawn, no character of it is an order to the terminal."""
 
+import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -36,3 +38,12 @@ def make_console(*, to_stderr: bool = False, is_quiet: bool = False, plain_width
 
     console = made(None)
     return console if console.is_terminal else made(plain_width)
+
+
+def import_libraries() -> None:
+    """Import what takes seconds (torch, transformers, TRL): with `WANDB_MODE=offline` transformers prints a line then.
+
+    It goes to stderr, for stdout may be read by a program.
+    """
+    with redirect_stdout(sys.stderr):
+        import razona.train  # noqa: F401

@@ -40,8 +40,10 @@ def rft_vs_sft(
     from razona.recipe import load
 
     recipe, counts = load(recipe_name, overrides or []), read_counts(labels)  # before what takes seconds to import
+    from razona.cli.console import import_libraries, make_console
+
+    import_libraries()
     from razona.advise.experiment import Design, run_and_write
-    from razona.cli.console import make_console
     from razona.cli.progress import RichWatcher
     from razona.report.experiment import contrast_table, experiment_table
 

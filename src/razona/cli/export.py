@@ -41,9 +41,10 @@ def export_command(
     wanted = Wanted(
         formats=tuple(formats or ("merged",)), dtype=dtype, num_problems=problems, overrides=tuple(overrides or ())
     )
-    from razona.cli.console import make_console
+    from razona.cli.console import import_libraries, make_console
 
     console = make_console(to_stderr=as_json)
+    import_libraries()
     found = export(run, wanted, out, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
     if as_json:
         say_json(found)

@@ -1,8 +1,7 @@
 """Progress on a terminal, and plain lines where there is none."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -18,13 +17,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from razona.cli.console import import_libraries
 from razona.cli.live import LiveView, read_sample
 from razona.core.rundir import RunDir
 from razona.core.terminal import visible
 
-with redirect_stdout(sys.stderr):  # with WANDB_MODE=offline transformers prints a line while it is imported
-    from razona.embedded.demo import Watcher
-    from razona.train.health import Finding
+import_libraries()
+from razona.embedded.demo import Watcher  # noqa: E402
+from razona.train.health import Finding  # noqa: E402
 
 PLAIN_LINE_EVERY = 5
 """Steps between two lines where the output is not a terminal."""

@@ -27,6 +27,7 @@ from razona.models.arithmetic import (
     short_product,
     short_products,
 )
+from razona.rollout.fused import SHORT_ROWS
 
 MERGE_FACTOR = 6
 """An adapter of rank r is added to its weight (E in, E' out) where 6 r (E + E') >= E E'. Its own products cost 6 r (E +
@@ -172,7 +173,7 @@ def _mlp_forward(module: Any, original: Forward, is_short: bool, hidden: torch.T
     joint = joint_weight([module.gate_proj, module.up_proj], may_merge=is_short) if is_known else None
     down = None if joint is None else joint_weight([module.down_proj], may_merge=is_short)
     if joint is None or down is None or joint[1] is not None or down[1] is not None:
-        if not is_known or not is_short:
+        if not is_known or not is_short or hidden.shape[:-1].numel() < SHORT_ROWS:
             return original(hidden)
         gate, up = (project(one, hidden, is_short) for one in (module.gate_proj, module.up_proj))
         return project(module.down_proj, functional.silu(gate) * up, is_short)

@@ -67,7 +67,7 @@ def tell_compiling(recipe: Recipe, shape: ModelShape, device: Device, num_proces
     if saved < WORTH_COMPILING_S:
         return None
     return (
-        f"--set rollout.compile=true would save some {saved / 60:.0f} minutes of it: torch then compiles the decoding "
+        f"--set rollout.compile=true would save up to {saved / 60:.0f} minutes of it: torch then compiles the decoding "
         "step. It needs a C++ compiler"
     )
 
