@@ -25,7 +25,7 @@ from razona.cli import (
     verify,
 )
 from razona.core.errors import RazonaError
-from razona.core.launch import is_main_process, num_processes, process_index, refuse_several_processes
+from razona.core.launch import is_main_process, refuse_several_processes, speaker
 from razona.core.terminal import say
 
 app = typer.Typer(
@@ -81,8 +81,7 @@ def main() -> None:
     try:
         app()
     except RazonaError as error:
-        who = "razona" if is_main_process() else f"razona (process {process_index()} of {num_processes()})"
-        say(f"{who}: {error}", to_stderr=True)
+        say(f"{speaker()}: {error}", to_stderr=True)
         sys.exit(error.exit_code)
     except OSError as error:
         say(f"razona: the system refused: {error}", to_stderr=True)

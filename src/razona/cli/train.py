@@ -12,8 +12,8 @@ import typer
 from razona.cli.launch import Asked, Sharding, launch
 from razona.cli.options import AgainstOption, AllowOption, JsonOption, OutOption, ResumeOption, SetOption
 from razona.cli.processes import way_on_of
-from razona.core.errors import RecipeError, StoppedError
-from razona.core.launch import LAUNCHER, end_with_launcher, is_main_process
+from razona.core.errors import RazonaError, RecipeError, StoppedError
+from razona.core.launch import LAUNCHER, end_with_launcher, is_main_process, speaker
 from razona.core.launch import num_processes as processes_of_run
 from razona.core.leaving import leave_on_signals
 from razona.core.terminal import say, say_json
@@ -111,6 +111,11 @@ def train_command(
         if is_main_process() and LAUNCHER not in os.environ:
             say(f"razona: {stopped}", to_stderr=True)
         _leave(stopped.exit_code)
+    except RazonaError as error:
+        if processes_of_run() == 1:
+            raise
+        say(f"{speaker()}: {error}", to_stderr=True)
+        _leave(error.exit_code)
     leave_processes()
     if not is_main_process():
         _leave()

@@ -26,6 +26,11 @@ def process_index() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def speaker() -> str:
+    """Give who says something: the program, with the process's number where it is not the main one."""
+    return "razona" if is_main_process() else f"razona (process {process_index()} of {num_processes()})"
+
+
 def is_main_process() -> bool:
     """Say whether this process writes the run folder and prints."""
     return process_index() == 0
