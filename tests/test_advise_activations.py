@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from machines import cpu
 from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 from trl.trainer.utils import add_fused_lm_head
@@ -66,18 +67,6 @@ CASES = [
 def recipe_of(case: Case) -> Recipe:
     settings = (f"train.microbatch_size={ROWS}", f"rollout.group_size={GROUP}", "train.completions_per_step=8")
     return load("demo", [*settings, f"rollout.max_completion_tokens={LENGTH}", *case.changes])
-
-
-def cpu(is_short: bool) -> Device:
-    return Device(
-        name="CPU",
-        kind="cpu",
-        memory=2**34,
-        bf16_flop_s=1e12,
-        bandwidth=1e10,
-        source="made up",
-        has_short_products=is_short,
-    )
 
 
 def kept_bytes(case: Case, recipe: Recipe) -> int:

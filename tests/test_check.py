@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from machines import cpu
 
 from razona.advise.check import Check, CheckOptions, CheckResult, check, explain_refusal, load_recipe
 from razona.advise.checks.engine import check_engine
 from razona.advise.checks.rules import RULES
 from razona.advise.checks.samples import Effort
 from razona.advise.checks.versions import Installed
-from razona.advise.devices import Device
 from razona.core.errors import CheckError, DataError, ModelError, RecipeError
 from razona.models.load import Policy, load_policy
 from razona.recipe import ModelSection, load
@@ -70,16 +70,7 @@ def test_the_sound_demo_has_no_errors_and_its_figures_are_told(policy: Policy):
 
 
 def test_a_long_run_on_a_cpu_is_told_of_compiling(monkeypatch: pytest.MonkeyPatch):
-    amx = Device(
-        name="amx",
-        kind="cpu",
-        memory=2**35,
-        bf16_flop_s=1e12,
-        bandwidth=1e10,
-        source="made up",
-        has_short_products=True,
-    )
-    monkeypatch.setattr("razona.advise.check.this_device", lambda: amx)
+    monkeypatch.setattr("razona.advise.check.this_device", lambda: cpu(is_short=True))
     for steps, is_told in ((20_000, True), (40, False)):
         made = Check(load("demo", [f"train.steps={steps}"]), QUICK)
         made.before_loading()

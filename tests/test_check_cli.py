@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from light_verbs import run_light
 
 SMALL = [
     "train.steps=1", "train.completions_per_step=16", "train.microbatch_size=16", "train.sampling=uniform",
@@ -35,15 +36,7 @@ def test_check_ends_with_1_on_an_error_and_prints_what_to_change(tmp_path: Path)
 
 
 def test_check_without_a_model_prints_json_and_loads_no_torch(tmp_path: Path):
-    code = (
-        "import sys; sys.argv = ['razona', 'check', 'demo', '--no-model', '--json']\n"
-        "from razona.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit as end: assert not end.code\n"
-        "assert 'torch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = run_light(["check", "demo", "--no-model", "--json"], heavy=["torch"], cwd=tmp_path)
     row = json.loads(done.stdout)
     assert row["recipe"] == "demo" and row["is_passed"] and row["findings"] == []
     assert any("no model was sampled" in reason for reason in row["not_looked_at"])

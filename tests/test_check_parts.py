@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from machines import cpu
 
 from razona.advise.checks.answers import bare_answer
 from razona.advise.checks.data import _are_running_numbers
@@ -194,10 +195,8 @@ def test_too_little_memory_and_too_little_disk_are_found(monkeypatch: pytest.Mon
 
 def test_compiling_is_named_where_it_saves_minutes_and_nowhere_else():
     shape = ModelShape.of_config(config_of(load("demo").model))
-    plain = Device(name="plain", kind="cpu", memory=2**34, bf16_flop_s=1e12, bandwidth=1e11, source="planted")
-    amx = replace(plain, has_short_products=True)
 
-    def told(*changes: str, device: Device = amx, shape: ModelShape = shape) -> str | None:
+    def told(*changes: str, device: Device = cpu(is_short=True), shape: ModelShape = shape) -> str | None:
         return tell_compiling(load("demo", ["train.steps=20000", *changes]), shape, device, 1)
 
     assert "--set rollout.compile=true would save up to" in (told() or "")
@@ -207,5 +206,5 @@ def test_compiling_is_named_where_it_saves_minutes_and_nowhere_else():
     assert told("rollout.engine=transformers") is None
     assert told("rollout.max_slots=32") is None
     assert told("train.precision=float32") is None
-    assert told(device=plain) is None
+    assert told(device=cpu(is_short=False)) is None
     assert told(shape=replace(shape, layers=400)) is None

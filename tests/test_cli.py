@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from light_verbs import run_light
 
 
 def razona(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -98,13 +99,5 @@ def test_what_transformers_prints_while_it_is_imported_is_not_on_stdout():
 
 @pytest.mark.parametrize("arguments", [("advise", "nope"), ("experiment", "rft-vs-sft", "nope")])
 def test_a_misspelt_recipe_is_told_before_torch_is_loaded(arguments: tuple[str, ...]):
-    code = (
-        f"import sys; sys.argv = ['razona', *{arguments!r}]\n"
-        "from razona.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit as end: assert end.code == 2\n"
-        "assert 'torch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = run_light(arguments, heavy=["torch"], exit_code=2)
     assert "there is no recipe 'nope'" in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from light_verbs import run_light
 
 from razona.models.load import embedded_folder
 from razona.report.comparison import comparison_spec
@@ -166,15 +167,7 @@ def test_markdown_picture_and_gate(tmp_path: Path):
 
 def test_what_is_stored_is_compared_without_loading_torch(tmp_path: Path):
     write_run(tmp_path / "run")
-    code = (
-        "import sys; sys.argv = ['razona', 'compare', 'run', '--out', 'out', '--json']\n"
-        "from razona.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit as end: assert not end.code\n"
-        "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = run_light(["compare", "run", "--out", "out", "--json"], cwd=tmp_path)
     assert json.loads(done.stdout)["gain"]["ci95"][0] > 0
 
 

@@ -97,10 +97,10 @@ def test_an_adapter_apart_is_in_fp32_beside_a_short_product(name):
     wanted = wanted + projection.scaling["default"] * value @ down.T @ up.T
     if projection.base_layer.bias is not None:
         wanted = wanted + projection.base_layer.bias
-    assert close(project(projection, value, True), wanted)
-    assert torch.equal(project(projection, value, False), projection(value))
+    assert close(project([projection], value, True), wanted)
+    assert torch.equal(project([projection], value, False), projection(value))
     projection.enable_adapters(False)
-    assert not close(project(projection, value, True), wanted)
+    assert not close(project([projection], value, True), wanted)
 
 
 def test_without_the_adapter_the_base_model_speaks():

@@ -25,7 +25,13 @@ from razona.cli import (
     verify,
 )
 from razona.core.errors import RazonaError
-from razona.core.launch import is_main_process, refuse_several_processes, speaker
+from razona.core.launch import (
+    end_several,
+    is_main_process,
+    num_processes,
+    process_index,
+    refuse_several_processes,
+)
 from razona.core.terminal import say
 
 app = typer.Typer(
@@ -81,7 +87,9 @@ def main() -> None:
     try:
         app()
     except RazonaError as error:
-        say(f"{speaker()}: {error}", to_stderr=True)
+        who = "razona" if is_main_process() else f"razona (process {process_index()} of {num_processes()})"
+        say(f"{who}: {error}", to_stderr=True)
+        end_several(error.exit_code)
         sys.exit(error.exit_code)
     except OSError as error:
         say(f"razona: the system refused: {error}", to_stderr=True)

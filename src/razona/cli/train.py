@@ -1,8 +1,6 @@
 """`razona train`: GRPO from a recipe."""
 
-import atexit
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +10,8 @@ import typer
 from razona.cli.launch import Asked, Sharding, launch
 from razona.cli.options import AgainstOption, AllowOption, JsonOption, OutOption, ResumeOption, SetOption
 from razona.cli.processes import way_on_of
-from razona.core.errors import RazonaError, RecipeError, StoppedError
-from razona.core.launch import LAUNCHER, end_with_launcher, is_main_process, speaker
+from razona.core.errors import RecipeError, StoppedError
+from razona.core.launch import LAUNCHER, end_several, end_with_launcher, is_main_process
 from razona.core.launch import num_processes as processes_of_run
 from razona.core.leaving import leave_on_signals
 from razona.core.terminal import say, say_json
@@ -110,15 +108,10 @@ def train_command(
         leave_processes()
         if is_main_process() and LAUNCHER not in os.environ:
             say(f"razona: {stopped}", to_stderr=True)
-        _leave(stopped.exit_code)
-    except RazonaError as error:
-        if processes_of_run() == 1:
-            raise
-        say(f"{speaker()}: {error}", to_stderr=True)
-        _leave(error.exit_code)
+        end_several(stopped.exit_code)
     leave_processes()
     if not is_main_process():
-        _leave()
+        end_several()
     page = write_page(result.run)
     if as_json:
         figures = {
@@ -133,7 +126,7 @@ def train_command(
             "fine_tuned": asdict(result.fine_tuned) if result.fine_tuned else None,
         }
         say_json(figures)
-        _leave()
+        end_several()
         return
     if result.fine_tuned:
         tuned = result.fine_tuned
@@ -150,7 +143,7 @@ def train_command(
         highlight=False,
         soft_wrap=True,
     )
-    _leave()
+    end_several()
 
 
 def print_steps(console: "Console", result: "TrainResult") -> None:
@@ -168,12 +161,3 @@ def print_steps(console: "Console", result: "TrainResult") -> None:
             highlight=False,
             soft_wrap=True,
         )
-
-
-def _leave(exit_code: int = 0) -> None:
-    """End at once where this process is one of several: torch's threads may still run, and would abort its end."""
-    if processes_of_run() > 1:
-        atexit._run_exitfuncs()  # metrics services send their last rows there
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code)

@@ -1,5 +1,6 @@
 """What torchrun, accelerate launch and our own launcher tell each process of a run through its environment."""
 
+import atexit
 import ctypes
 import os
 import signal
@@ -24,11 +25,6 @@ def num_processes() -> int:
 def process_index() -> int:
     """Give this process's place among them; 0 is the main one, which alone writes and prints."""
     return int(os.environ.get("RANK", "0"))
-
-
-def speaker() -> str:
-    """Give who says something: the program, with the process's number where it is not the main one."""
-    return "razona" if is_main_process() else f"razona (process {process_index()} of {num_processes()})"
 
 
 def is_main_process() -> bool:
@@ -71,3 +67,12 @@ def end_with_launcher() -> None:
         os.kill(int(launcher), 0)
     except ProcessLookupError:  # it died before the line above
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_several(exit_code: int = 0) -> None:
+    """End at once where this process is one of several: torch's threads may still run, and would abort its end."""
+    if num_processes() > 1:
+        atexit._run_exitfuncs()  # metrics services send their last rows there
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)

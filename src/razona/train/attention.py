@@ -14,17 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from razona.train.layers import (
-    Forward,
-    NormAndRotate,
-    head_norm,
-    is_plain,
-    is_sped_up,
-    joint_weight,
-    linear,
-    project,
-    speed_up,
-)
+from razona.train.layers import Forward, NormAndRotate, head_norm, is_plain, is_sped_up, project, speed_up
 
 ATTENTION = "razona_shared_prompt"
 """Name under which transformers finds `shared_prompt_attention`."""
@@ -108,12 +98,7 @@ def _attention_forward(
     if not isinstance(layout, Layout) or angles is None or args or not is_plain(hidden_states):
         return original(hidden_states, *args, **kwargs)
     size = module.head_dim
-    inputs = (module.q_proj, module.k_proj, module.v_proj)
-    joint = joint_weight(inputs, may_merge=is_short)
-    if joint is None:
-        mixed_TF = torch.cat([project(one, hidden_states[0], is_short) for one in inputs], dim=-1)
-    else:
-        mixed_TF = linear(hidden_states[0], *joint, is_short)
+    mixed_TF = project((module.q_proj, module.k_proj, module.v_proj), hidden_states[0], is_short)
     heads_TND = mixed_TF.unflatten(-1, (-1, size))
     num_keys = (heads_TND.shape[1] - module.config.num_attention_heads) // 2
     num_heads = heads_TND.shape[1] - 2 * num_keys
@@ -122,10 +107,7 @@ def _attention_forward(
     turned = NormAndRotate.apply(heads_TND, weight, cosine[0], sine[0], eps, num_heads + num_keys)
     assert isinstance(turned, torch.Tensor)
     attended_TF = attend(turned, num_heads, layout, module.scaling).flatten(1)
-    output = joint_weight([module.o_proj], may_merge=is_short)
-    if output is None:
-        return project(module.o_proj, attended_TF, is_short)[None], None
-    return linear(attended_TF, *output, is_short)[None], None
+    return project([module.o_proj], attended_TF, is_short)[None], None
 
 
 def shared_prompt_attention(

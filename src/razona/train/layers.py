@@ -101,7 +101,16 @@ def joint_weight(
     return torch.cat(weights), torch.cat(biases)
 
 
-def project(module: torch.nn.Module, value: torch.Tensor, is_short: bool) -> torch.Tensor:
+def project(modules: Sequence[torch.nn.Module], value: torch.Tensor, is_short: bool) -> torch.Tensor:
+    """Give what projections of one input give, side by side: one product, or each by itself where that is better."""
+    joint = joint_weight(modules, may_merge=is_short)
+    if joint is not None:
+        return linear(value, *joint, is_short)
+    parts = [_project_apart(module, value, is_short) for module in modules]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def _project_apart(module: torch.nn.Module, value: torch.Tensor, is_short: bool) -> torch.Tensor:
     """Run a projection whose adapter is better left by itself: its weight's products short, the adapter's not.
 
     A module that is no plain or LoRA projection in fp32 runs as it is.
@@ -175,8 +184,8 @@ def _mlp_forward(module: Any, original: Forward, is_short: bool, hidden: torch.T
     if joint is None or down is None or joint[1] is not None or down[1] is not None:
         if not is_known or not is_short or hidden.shape[:-1].numel() < SHORT_ROWS:
             return original(hidden)
-        gate, up = (project(one, hidden, is_short) for one in (module.gate_proj, module.up_proj))
-        return project(module.down_proj, functional.silu(gate) * up, is_short)
+        gate, up = (_project_apart(one, hidden, is_short) for one in (module.gate_proj, module.up_proj))
+        return _project_apart(module.down_proj, functional.silu(gate) * up, is_short)
     out = ChunkedMlp.apply(hidden.flatten(0, -2), joint[0], down[0], is_short)
     assert isinstance(out, torch.Tensor)
     return out.view_as(hidden)
